@@ -1,0 +1,36 @@
+"""Waveforms in and out: files, channels, rates, levels and mel spectrograms."""
+
+from __future__ import annotations
+
+from calm.audio.files import write_bytes
+from calm.audio.io import AudioInfo, encode, info, read, read_provenance, write
+from calm.audio.provenance import Provenance
+from calm.audio.transforms import (
+    fit,
+    level_dbfs,
+    mel_filterbank,
+    mel_spectrogram,
+    peak_normalize,
+    resample,
+    set_level,
+    to_channels,
+)
+
+__all__ = [
+    "AudioInfo",
+    "Provenance",
+    "encode",
+    "fit",
+    "info",
+    "level_dbfs",
+    "mel_filterbank",
+    "mel_spectrogram",
+    "peak_normalize",
+    "read",
+    "read_provenance",
+    "resample",
+    "set_level",
+    "to_channels",
+    "write",
+    "write_bytes",
+]

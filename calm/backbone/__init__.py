@@ -1,0 +1,6 @@
+"""Transformer bodies. A backbone receives a mask and never makes one."""
+
+from calm.backbone.base import Backbone, Residual
+from calm.backbone.cache import Cache
+
+__all__ = ["Backbone", "Cache", "Residual"]

@@ -1,0 +1,114 @@
+"""Layers of the transformer: rotary positions, grouped-query attention with QK-norm, SwiGLU."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor, nn
+
+from calm.backbone.base import Residual
+from calm.backbone.cache import Cache
+
+__all__ = ["Layer", "Rotary", "attend", "rotary"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rotary:
+    """Cosines and sines of rotary angles, both [B, 1, N, d/2]."""
+
+    cos: Tensor
+    sin: Tensor
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Rotate x [B, H, N, d]; pairs are (i, i + d/2), as in Qwen3."""
+        first, second = x.chunk(2, dim=-1)
+        return torch.cat([first * self.cos - second * self.sin, second * self.cos + first * self.sin], dim=-1)
+
+
+def rotary(positions: Tensor, *, head_dim: int, base: float, dtype: torch.dtype) -> Rotary:
+    """Rotary position embedding (Su et al., 2021) for positions [B, N].
+
+    Angles are computed in at least float32: in bfloat16 neighbouring positions would coincide.
+    """
+    exact = torch.promote_types(dtype, torch.float32)
+    exponent = torch.arange(0, head_dim, 2, device=positions.device, dtype=exact) / head_dim
+    angle = positions[:, None, :, None].to(exact) * base**-exponent
+    return Rotary(cos=angle.cos().to(dtype), sin=angle.sin().to(dtype))
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, mask) -> Tensor:
+    """Attention of q [B, H, N, d] to k, v [B, Hkv, Nk, d]; the type of the mask chooses the kernel.
+
+    Args:
+        mask: None, bool [B, N, Nk], or a FlexAttention ``BlockMask`` (CUDA).
+    """
+    grouped = q.shape[1] != k.shape[1]
+    if mask is None or isinstance(mask, Tensor):
+        mask = None if mask is None else mask[:, None]
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, enable_gqa=grouped)
+    from torch.nn.attention.flex_attention import flex_attention
+
+    return flex_attention(q, k, v, block_mask=mask, enable_gqa=grouped)
+
+
+class Attention(nn.Module):
+    """Grouped-query attention with RMS-normalised queries and keys (Qwen3)."""
+
+    def __init__(self, dim: int, *, num_heads: int, num_kv_heads: int, head_dim: int, norm_eps: float) -> None:
+        super().__init__()
+        self.head_dim = head_dim
+        self.q_proj = nn.Linear(dim, num_heads * head_dim, bias=False)
+        self.k_proj = nn.Linear(dim, num_kv_heads * head_dim, bias=False)
+        self.v_proj = nn.Linear(dim, num_kv_heads * head_dim, bias=False)
+        self.o_proj = nn.Linear(num_heads * head_dim, dim, bias=False)
+        self.q_norm = nn.RMSNorm(head_dim, eps=norm_eps)
+        self.k_norm = nn.RMSNorm(head_dim, eps=norm_eps)
+
+    def forward(self, x: Tensor, *, rotary: Rotary, mask, layer: int, cache: Cache | None) -> Tensor:
+        q, k, v = (
+            rearrange(project(x), "b n (h d) -> b h n d", d=self.head_dim)
+            for project in (self.q_proj, self.k_proj, self.v_proj)
+        )
+        q, k = rotary(self.q_norm(q)), rotary(self.k_norm(k))
+        if cache is not None:
+            k, v = cache.write(layer, k, v)
+        return self.o_proj(rearrange(attend(q, k, v, mask), "b h n d -> b n (h d)"))
+
+
+class FeedForward(nn.Module):
+    """SwiGLU (Shazeer, 2020)."""
+
+    def __init__(self, dim: int, *, ffn_dim: int) -> None:
+        super().__init__()
+        self.gate_proj = nn.Linear(dim, ffn_dim, bias=False)
+        self.up_proj = nn.Linear(dim, ffn_dim, bias=False)
+        self.down_proj = nn.Linear(ffn_dim, dim, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
+
+
+class Layer(nn.Module):
+    """Pre-norm transformer layer. The expert's residual meets it after the shared FFN."""
+
+    def __init__(
+        self, dim: int, *, num_heads: int, num_kv_heads: int, head_dim: int, ffn_dim: int, norm_eps: float
+    ) -> None:
+        super().__init__()
+        self.input_layernorm = nn.RMSNorm(dim, eps=norm_eps)
+        self.self_attn = Attention(
+            dim, num_heads=num_heads, num_kv_heads=num_kv_heads, head_dim=head_dim, norm_eps=norm_eps
+        )
+        self.post_attention_layernorm = nn.RMSNorm(dim, eps=norm_eps)
+        self.mlp = FeedForward(dim, ffn_dim=ffn_dim)
+
+    def forward(
+        self, x: Tensor, *, rotary: Rotary, mask, layer: int, residual: Residual | None, cache: Cache | None
+    ) -> Tensor:
+        x = x + self.self_attn(self.input_layernorm(x), rotary=rotary, mask=mask, layer=layer, cache=cache)
+        normed = self.post_attention_layernorm(x)
+        x = x + self.mlp(normed)
+        return x if residual is None else residual(layer, normed, x)

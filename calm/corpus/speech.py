@@ -1,0 +1,111 @@
+"""Spoken clips: a sentence of the grammar, read by one of the eSpeak NG speakers of the split."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from importlib import resources
+
+import numpy as np
+import soxr
+
+from calm.corpus.clip import Clip, ClipPlan
+from calm.corpus.dsp import set_rms
+from calm.corpus.espeak import ESPEAK_RATE, Espeak
+from calm.corpus.sentences import draw_text, load_grammar
+from calm.types import Task
+
+__all__ = ["ACCENTS", "PITCHES", "RATES", "TONES", "Speaker", "load_speakers", "make_speech"]
+
+#: words for the base pitch, with eSpeak's pitch parameter (50 is the voice's own)
+PITCHES = {"low": 25, "medium": 50, "high": 75}
+#: words for the speaking rate, in words per minute
+RATES = {"slow": 125, "normal": 170, "fast": 225}
+#: words for the tone, with eSpeak's intonation range
+TONES = {"calm": 20, "neutral": 50, "lively": 90}
+#: accents by eSpeak's file name
+ACCENTS = {
+    "en": "British",
+    "en-029": "Caribbean",
+    "en-GB-scotland": "Scottish",
+    "en-GB-x-gbclan": "Lancashire",
+    "en-GB-x-gbcwmd": "West Midlands",
+    "en-GB-x-rp": "southern British",
+    "en-US": "American",
+    "en-US-nyc": "New York",
+}
+
+_RMS = 0.08
+_MARGIN_SECONDS = 0.05
+
+
+@dataclass(frozen=True, kw_only=True)
+class Speaker:
+    """One voice: an accent with a variant, and the split that alone may use it."""
+
+    name: str
+    accent: str
+    variant: str
+    gender: str
+    split: str
+    pitch_offset: int
+
+
+@functools.cache
+def load_speakers() -> tuple[Speaker, ...]:
+    """Read the table of voices. All speakers of a variant belong to one split."""
+    table = (resources.files("calm.corpus") / "words" / "voices.txt").read_text("utf-8")
+    speakers = []
+    for line in table.splitlines():
+        if line and not line.startswith("#"):
+            variant, gender, split, *accents = line.split()
+            for number, accent in enumerate(accents):
+                speakers.append(
+                    Speaker(
+                        name=f"{accent}_{variant}".lower(),
+                        accent=accent,
+                        variant=variant,
+                        gender=gender,
+                        split=split,
+                        # Two accents of one variant differ in base pitch as well.
+                        pitch_offset=(-4, 4)[number % 2],
+                    )
+                )
+    return tuple(speakers)
+
+
+def make_speech(rng: np.random.Generator, *, split: str, plan: ClipPlan, espeak: Espeak) -> Clip:
+    """Return one spoken clip whose speaker and sentence both belong to ``split``."""
+    speakers = [speaker for speaker in load_speakers() if speaker.split == split]
+    speaker = speakers[rng.integers(len(speakers))]
+    pitch, rate, tone = (str(rng.choice(list(words))) for words in (PITCHES, RATES, TONES))
+    grammar = load_grammar()
+    text = draw_text(lambda: grammar.sentence(rng), split=split, words=plan.words)
+    audio = espeak.render(
+        text,
+        accent=speaker.accent,
+        variant=speaker.variant,
+        words_per_minute=RATES[rate] + int(rng.integers(-10, 11)),
+        pitch=PITCHES[pitch] + speaker.pitch_offset + int(rng.integers(-3, 4)),
+        pitch_range=TONES[tone],
+    )
+    audio = _trim(audio)
+    if plan.sample_rate != ESPEAK_RATE:
+        audio = soxr.resample(audio, ESPEAK_RATE, plan.sample_rate)
+    attributes = {
+        "speaker": speaker.name,
+        "language": "en",
+        "gender": speaker.gender,
+        "pitch": pitch,
+        "rate": rate,
+        "tone": tone,
+        "accent": ACCENTS[speaker.accent],
+    }
+    return Clip(task=Task.SPEECH, text=text, audio=set_rms(audio, _RMS), attributes=attributes)
+
+
+def _trim(audio: np.ndarray) -> np.ndarray:
+    """Cut the silence that eSpeak adds around an utterance, but for a short margin."""
+    heard = np.flatnonzero(np.abs(audio) > 0.01 * np.abs(audio).max())
+    margin = round(_MARGIN_SECONDS * ESPEAK_RATE)
+    return audio[max(0, heard[0] - margin) : heard[-1] + margin]

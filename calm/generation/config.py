@@ -1,0 +1,38 @@
+"""How a trained model is sampled."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+__all__ = ["SamplerConfig"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamplerConfig:
+    """Defaults of generation; every call may override them."""
+
+    #: ODE steps per block; NFE = steps x order of the solver x (2 with guidance)
+    num_steps: int = 10
+    solver: Literal["euler", "midpoint"] = "euler"
+    #: spacing of the steps: "uniform", or "sway" (dense near the noise; F5-TTS, Chen et al., 2024)
+    grid: Literal["uniform", "sway"] = "sway"
+    #: w in v = v_u + w (v_c - v_u): 1 is the conditional branch alone
+    cfg_scale_speech: float = 2.0
+    cfg_scale_sound: float = 4.0
+    cfg_scale_music: float = 4.0
+    guidance: Literal["cfg", "cfg_zero_star"] = "cfg"
+    #: guidance acts only for t in this interval
+    guidance_interval: tuple[float, float] = (0.0, 1.0)
+    #: variance of the noise that a block starts from
+    temperature_speech: float = 0.8
+    temperature_sound: float = 1.0
+    temperature_music: float = 1.0
+    #: K; 0 for the first size that the model was trained with
+    block_size: int = 0
+    #: sliding history in blocks; 0 for all
+    window_blocks: int = 0
+    #: stop where the stop head's probability exceeds this
+    stop_threshold: float = 0.5
+    #: cap for clips without a requested duration
+    max_seconds: float = 30.0

@@ -1,0 +1,53 @@
+"""What every flow head offers: the velocity of a noisy latent frame, given the model's state and the time."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+from calm.part import Part
+
+__all__ = ["FlowHead", "TimeEmbedding", "modulate"]
+
+
+class FlowHead(Part):
+    """Abstract flow head. Built with ``dim`` (D, width of the hidden states) and ``latent_dim`` (C)."""
+
+    @abstractmethod
+    def forward(self, hidden: Tensor, *, noisy: Tensor, time: Tensor) -> Tensor:
+        """Predict the velocity x - eps of rectified flow (Liu et al., 2022).
+
+        Args:
+            hidden: state of the backbone [..., K, D]; the K rows are the frames of one block, and a
+                head may mix them.
+            noisy: x_t = (1 - t) eps + t x, [..., K, C]. time: t in 0..1, [..., K].
+
+        Returns: velocity [..., K, C].
+        """
+
+    def param_groups(self):
+        return [{"part": "head", "params": list(self.parameters())}]
+
+
+class TimeEmbedding(nn.Module):
+    """Sinusoids of t (scaled to 0..1000, as in diffusion transformers) through a small MLP: [...] -> [..., dim]."""
+
+    def __init__(self, dim: int, *, num_frequencies: int = 128) -> None:
+        super().__init__()
+        self.num_frequencies = num_frequencies
+        self.mlp = nn.Sequential(nn.Linear(2 * num_frequencies, dim), nn.SiLU(), nn.Linear(dim, dim))
+
+    def forward(self, time: Tensor) -> Tensor:
+        weight = self.mlp[0].weight
+        # The phases need float32 even where the model runs in bfloat16.
+        exact = torch.promote_types(weight.dtype, torch.float32)
+        exponent = torch.arange(self.num_frequencies, device=time.device, dtype=exact) / self.num_frequencies
+        angle = 1000.0 * time.to(exact)[..., None] * 10_000.0**-exponent
+        return self.mlp(torch.cat([angle.cos(), angle.sin()], dim=-1).to(weight.dtype))
+
+
+def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
+    """Adaptive layer norm's affine step (DiT, Peebles & Xie, 2022)."""
+    return x * (1 + scale) + shift

@@ -1,0 +1,58 @@
+"""`mlp`: the head of `head_flow`, which runs all ODE steps itself, given the backbone's state."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor, nn
+
+from calm.head.base import FlowHead, TimeEmbedding, modulate
+from calm.registry import register
+
+__all__ = ["MLPHead"]
+
+
+class ResidualBlock(nn.Module):
+    """Residual MLP with AdaLN-zero: an identity at the start."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width, elementwise_affine=False)
+        self.mlp = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width))
+        self.adaln = nn.Linear(width, 3 * width)
+        nn.init.zeros_(self.adaln.weight)
+        nn.init.zeros_(self.adaln.bias)
+
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        shift, scale, gate = self.adaln(condition).chunk(3, dim=-1)
+        return x + gate * self.mlp(modulate(self.norm(x), shift, scale))
+
+
+@register("head", "mlp")
+class MLPHead(FlowHead):
+    """Residual AdaLN MLP per frame, conditioned on the backbone's state and t (MAR, Li et al., 2024)."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config:
+        name: Literal["mlp"] = "mlp"
+        width: int = 512
+        num_blocks: int = 4
+
+    def __init__(self, config: Config, *, dim: int, latent_dim: int) -> None:
+        super().__init__()
+        self.time = TimeEmbedding(config.width)
+        self.condition = nn.Linear(dim, config.width)
+        self.embed = nn.Linear(latent_dim, config.width)
+        self.blocks = nn.ModuleList(ResidualBlock(config.width) for _ in range(config.num_blocks))
+        self.norm = nn.LayerNorm(config.width)
+        self.out = nn.Linear(config.width, latent_dim)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
+
+    def forward(self, hidden: Tensor, *, noisy: Tensor, time: Tensor) -> Tensor:
+        condition = nn.functional.silu(self.condition(hidden) + self.time(time))
+        x = self.embed(noisy)
+        for block in self.blocks:
+            x = block(x, condition)
+        return self.out(self.norm(x))

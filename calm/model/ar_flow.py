@@ -1,0 +1,97 @@
+"""`ar_flow`: the flow runs in the backbone. The default reading of the paper.
+
+    [reference] [text] [clean blocks 0..n-1] [noisy copy 1] ... [noisy copy M]
+
+The noisy block itself goes through the backbone at every ODE step, attending to the cached clean past.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from einops import rearrange
+from torch import Tensor
+
+from calm.model.flow import Targets
+from calm.model.generator import Branch, Generator, GeneratorConfig
+from calm.model.prompt import Prompt
+from calm.model.rollout import Rollout
+from calm.registry import register
+from calm.sequence import training_rows
+
+__all__ = ["ARFlow"]
+
+CLEAN_SEGMENT, NOISY_SEGMENT = 2, 3
+
+
+@register("model", "ar_flow")
+class ARFlow(Generator):
+    """In-backbone flow: noisy blocks run through the backbone, a thin head reads the velocity (the paper)."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config(GeneratorConfig):
+        name: Literal["ar_flow"] = "ar_flow"
+
+    def predict(
+        self, prompt: Prompt, targets: Targets, *, history: Tensor, history_time: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        prefix, prefix_rows = self.embed_prefix(prompt)
+        num_copies, num_frames = targets.noisy.shape[1:3]
+        clean = self.embed_audio(history, history_time, segment=CLEAN_SEGMENT)
+        noisy = self.embed_audio(
+            rearrange(targets.noisy, "b m f c -> b (m f) c"),
+            rearrange(targets.time, "b m f -> b (m f)"),
+            segment=NOISY_SEGMENT,
+        )
+        rows = training_rows(
+            prefix_rows,
+            start=prompt.num_reference + prompt.num_text.clamp_min(1),
+            num_blocks=targets.num_blocks,
+            block_size=targets.block_size,
+            num_valid=targets.num_valid,
+            num_copies=num_copies,
+        )
+        idle: list[Tensor] = []
+        hidden = self.backbone(
+            torch.cat([prefix, clean, noisy], dim=1),
+            positions=rows.position,
+            mask=self.training_mask(rows),
+            residual=self.training_residual(rows, prompt.task, idle),
+        )
+        _, clean_hidden, noisy_hidden = hidden.split([prefix.shape[1], num_frames, num_copies * num_frames], dim=1)
+        velocity = self._read(noisy_hidden, targets)
+        return velocity, self.stop(clean_hidden), sum(idle, start=hidden.new_zeros(()))
+
+    def _read(self, hidden: Tensor, targets: Targets) -> Tensor:
+        """Head over all noisy blocks: [B, (M F), D] -> velocity [B, M, F, C]."""
+        k = targets.block_size
+        velocity = self.head(
+            rearrange(hidden, "b (m n k) d -> b m n k d", k=k, n=targets.num_blocks),
+            noisy=rearrange(targets.noisy, "b m (n k) c -> b m n k c", k=k).to(hidden.dtype),
+            time=rearrange(targets.time, "b m (n k) -> b m n k", k=k),
+        )
+        return rearrange(velocity, "b m n k c -> b m (n k) c")
+
+    def open(self, prompt: Prompt, *, block_size: int, window_blocks: int | None = None) -> Branch:
+        return ARFlowBranch(self, Rollout(self, prompt, block_size=block_size, window_blocks=window_blocks))
+
+
+class ARFlowBranch(Branch):
+    """Every velocity is a pass of K noisy rows against the cache; every append a pass of K clean rows."""
+
+    def __init__(self, model: ARFlow, rollout: Rollout) -> None:
+        self.model, self.rollout = model, rollout
+
+    def velocity(self, noisy: Tensor, time: Tensor) -> Tensor:
+        frames = time[:, None].expand(noisy.shape[:2])
+        x = self.model.embed_audio(noisy, frames, segment=NOISY_SEGMENT)
+        hidden = self.rollout.run(x)
+        return self.model.head(hidden, noisy=noisy.to(hidden.dtype), time=frames)
+
+    def append(self, block: Tensor) -> Tensor:
+        x = self.model.embed_audio(block, torch.ones_like(block[..., 0]), segment=CLEAN_SEGMENT)
+        hidden = self.rollout.run(x)
+        self.rollout.commit()
+        return self.model.stop(hidden)

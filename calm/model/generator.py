@@ -1,0 +1,255 @@
+"""`Generator`: what both readings of AR-Flow share: parts, rows of a sequence, routing, losses.
+
+Subclasses say where the flow runs: in the backbone (`ar_flow`) or in the head (`head_flow`).
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from calm.backbone import Backbone, Residual
+from calm.errors import ConfigError
+from calm.expert import Expert
+from calm.head import FlowHead, StopHead
+from calm.head.base import TimeEmbedding
+from calm.model.flow import FlowTerms, Targets, aggregate_losses, noise_bins
+from calm.model.prompt import Prompt
+from calm.part import Part
+from calm.sequence import Rows, allow, block_mask, prefix_rows
+from calm.sequence.layout import TEXT
+from calm.types import TASKS, Batch
+from calm.vae import VAE
+
+__all__ = ["Branch", "Generator", "GeneratorConfig"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GeneratorConfig:
+    """Choices that both models share."""
+
+    #: K; one is drawn per training step, so that one checkpoint serves several latencies
+    block_sizes: tuple[int, ...] = (4,)
+    #: earlier blocks that a block may see, in training and generation; 0 for all
+    num_history_blocks: int = 0
+    #: M, noisy copies of every block that share one clean pass
+    num_noisy_copies: int = 1
+    #: probabilities of dropping conditions in training, for guidance
+    drop_all: float = 0.10
+    drop_text: float = 0.05
+    drop_reference: float = 0.05
+    #: share of samples whose clean history is noised, against drift, and the largest share of noise
+    history_noise_probability: float = 0.5
+    history_noise_level: float = 0.15
+    stop_weight: float = 0.1
+    #: weight of a stop frame against a frame before the end
+    stop_positive_weight: float = 5.0
+    #: kernel of training: "dense" bool mask (CPU, tests), or "flex" (FlexAttention, CUDA)
+    attention: Literal["dense", "flex"] = "dense"
+
+
+class Branch:
+    """Abstract cached rollout of one batch of prompts, block after block. Made by ``Generator.open``."""
+
+    def velocity(self, noisy: Tensor, time: Tensor) -> Tensor:
+        """One network evaluation: x_t [B, K, C] of the current block at time [B] -> velocity [B, K, C]."""
+        raise NotImplementedError
+
+    def append(self, block: Tensor) -> Tensor:
+        """Take the finished block [B, K, C] into the history; return stop logits [B, K]."""
+        raise NotImplementedError
+
+
+class Generator(Part):
+    """Abstract root: VAE (frozen), backbone, head, optional expert, and the few layers that join them."""
+
+    def __init__(
+        self, config: GeneratorConfig, *, vae: VAE, backbone: Backbone, head: FlowHead, expert: Expert | None = None
+    ) -> None:
+        super().__init__()
+        if not config.block_sizes or any(not 1 <= size <= 16 for size in config.block_sizes):
+            raise ConfigError("A block size is out of range", where="model.block_sizes", allowed="1 to 16, at least one")
+        self.config = config
+        self.vae = vae.eval().requires_grad_(False)
+        self.backbone, self.head, self.expert = backbone, head, expert
+        dim = backbone.dim
+        self.audio_in = nn.Linear(vae.latent_dim, dim)
+        self.time = TimeEmbedding(dim)
+        #: reference, text, clean target, noisy target
+        self.segment = nn.Embedding(4, dim)
+        self.null_text = nn.Parameter(torch.zeros(dim))
+        self.stop = StopHead(dim)
+        for weight in (self.audio_in.weight, self.segment.weight, self.null_text):
+            nn.init.normal_(weight, std=0.02)
+        self.expert_enabled = expert is not None
+
+    @property
+    def tokenizer(self):
+        return self.backbone.tokenizer
+
+    @property
+    def history(self) -> int | None:
+        return self.config.num_history_blocks or None
+
+    def train(self, mode: bool = True) -> Generator:
+        super().train(mode)
+        self.vae.eval()
+        return self
+
+    def param_groups(self) -> Iterable[dict[str, Any]]:
+        joints = [self.audio_in, self.time, self.segment, self.stop]
+        own = [self.null_text, *(p for module in joints for p in module.parameters())]
+        groups = [*self.backbone.param_groups(), *self.head.param_groups(), {"part": "audio", "params": own}]
+        return groups + ([] if self.expert is None else list(self.expert.param_groups()))
+
+    # Rows -------------------------------------------------------------------------------------
+
+    def embed_prefix(self, prompt: Prompt) -> tuple[Tensor, Rows]:
+        """Reference and text rows [B, R + T, D] with their metadata."""
+        dropped = prompt.num_text == 0
+        ids = prompt.text if prompt.text.shape[1] else prompt.text.new_zeros(len(prompt), 1)
+        text = self.backbone.embed_text(ids)
+        # A prompt without text keeps one row, the learned null prefix.
+        text = torch.where(dropped[:, None, None], self.null_text, text) + self.segment.weight[1]
+        reference = self.embed_audio(prompt.reference, torch.ones_like(prompt.reference[..., 0]), segment=0)
+        rows = prefix_rows(
+            num_reference=prompt.num_reference,
+            num_text=prompt.num_text.clamp_min(1),
+            reference_length=reference.shape[1],
+            text_length=text.shape[1],
+        )
+        return torch.cat([reference, text], dim=1), rows
+
+    def embed_audio(self, latents: Tensor, time: Tensor, *, segment: int) -> Tensor:
+        """Audio rows: Linear(latent) + time + segment. latents [B, F, C], time [B, F] -> [B, F, D]."""
+        latents = latents.to(self.audio_in.weight.dtype)
+        return self.audio_in(latents) + self.time(time) + self.segment.weight[segment]
+
+    def training_mask(self, rows: Rows):
+        """The one mask for a training sequence, in the form that the chosen kernel takes."""
+        if self.config.attention == "flex":
+            return block_mask(rows, history=self.history)
+        return allow(rows, rows, history=self.history)
+
+    # Expert -----------------------------------------------------------------------------------
+
+    def route(self, rows: Rows, task: Tensor) -> Tensor:
+        """Flat indices [R] of the rows that belong to the expert: audio rows of its tasks (A-MoME)."""
+        if not self.expert_enabled:
+            return torch.empty(0, dtype=torch.int64, device=task.device)
+        ids = torch.tensor([t.id for t in TASKS if t in self.expert.tasks], device=task.device)
+        routed = torch.isin(task, ids)[:, None] & (rows.kind != TEXT) & rows.valid
+        return routed.flatten().nonzero().squeeze(1)
+
+    def training_residual(self, rows: Rows, task: Tensor, idle: list[Tensor]) -> Residual | None:
+        """The hook by which the backbone meets the expert in training.
+
+        The expert is called in every layer even without rows: zero rows give zero gradients, which
+        DDP and FSDP need on every rank. Such outputs are collected in ``idle`` (their sum is 0 and
+        belongs in the loss) and leave the hidden states alone, so a batch without speech pays nothing.
+        """
+        return None if self.expert is None else _routed_residual(self.expert, self.route(rows, task), idle)
+
+    def generation_residual(self, rows: Rows, task: Tensor) -> Residual | None:
+        """The hook in generation: None, and the expert is never called, where no row belongs to it."""
+        if self.expert is None or not len(index := self.route(rows, task)):
+            return None
+        return _routed_residual(self.expert, index, [])
+
+    # Losses -----------------------------------------------------------------------------------
+
+    def losses(self, batch: Batch, *, generator: torch.Generator | None = None) -> dict[str, Tensor]:
+        """``loss`` = flow + stop_weight * stop, and readings by task. Randomness comes from ``generator``."""
+        return aggregate_losses(self.flow_terms(batch, generator), stop_weight=self.config.stop_weight)
+
+    def errors_by_noise(
+        self, batch: Batch, *, num_bins: int, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Summed squared error and number of frames by task and noise level, both [3, num_bins]."""
+        return noise_bins(self.flow_terms(batch, generator), num_bins=num_bins)
+
+    def flow_terms(self, batch: Batch, generator: torch.Generator | None) -> FlowTerms:
+        """Prepare latents, prompts and noise, and run the model once."""
+        config = self.config
+        choice = torch.randint(len(config.block_sizes), (), generator=generator, device=_host(generator))
+        targets = Targets.prepare(
+            self.vae.to_latents(batch.audio),
+            num_frames=-(-batch.num_samples // self.vae.hop),
+            complete=batch.complete,
+            task=batch.task,
+            block_size=config.block_sizes[int(choice)],
+            num_copies=config.num_noisy_copies,
+            generator=generator,
+        )
+        prompt = self.prompt_of(batch)
+        if self.training:
+            prompt = self._drop_conditions(prompt, generator)
+        history, history_time = targets.history(
+            probability=config.history_noise_probability if self.training else 0.0,
+            level=config.history_noise_level,
+            generator=generator,
+        )
+        velocity, stop_logits, idle = self.predict(prompt, targets, history=history, history_time=history_time)
+        return targets.terms(velocity, stop_logits, idle, positive_weight=config.stop_positive_weight)
+
+    def prompt_of(self, batch: Batch) -> Prompt:
+        """The conditions of a training batch."""
+        if batch.reference.shape[-1]:
+            reference = self.vae.to_latents(batch.reference)
+        else:
+            reference = batch.audio.new_zeros(len(batch), 0, self.vae.latent_dim)
+        return Prompt(
+            task=batch.task,
+            text=batch.text,
+            num_text=batch.num_text,
+            reference=reference,
+            num_reference=-(-batch.num_reference // self.vae.hop),
+        )
+
+    @abstractmethod
+    def predict(
+        self, prompt: Prompt, targets: Targets, *, history: Tensor, history_time: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Run a whole training sequence.
+
+        Args:
+            history: latents of the clean rows [B, F, C], perhaps slightly noised; history_time: [B, F].
+
+        Returns: velocity [B, M, F, C], stop logits [B, F], and the idle term (0, for gradients).
+        """
+
+    @abstractmethod
+    def open(self, prompt: Prompt, *, block_size: int, window_blocks: int | None = None) -> Branch:
+        """Start a cached rollout.
+
+        Args:
+            block_size: K. window_blocks: sliding history; None for all.
+        """
+
+    def _drop_conditions(self, prompt: Prompt, generator: torch.Generator | None) -> Prompt:
+        u = torch.rand(len(prompt), generator=generator, device=_host(generator)).to(prompt.task.device)
+        both, text = self.config.drop_all, self.config.drop_all + self.config.drop_text
+        reference = text + self.config.drop_reference
+        return prompt.drop(text=u < text, reference=(u < both) | ((u >= text) & (u < reference)))
+
+
+def _routed_residual(expert: Expert, index: Tensor, idle: list[Tensor]) -> Residual:
+    def residual(layer: int, normed: Tensor, hidden: Tensor) -> Tensor:
+        if layer not in expert.layers:
+            return hidden
+        out = expert(layer, normed.flatten(0, 1)[index])
+        if not len(index):
+            idle.append(out.sum())
+            return hidden
+        return hidden.flatten(0, 1).index_add(0, index, out.to(hidden.dtype)).view_as(hidden)
+
+    return residual
+
+
+def _host(generator: torch.Generator | None) -> torch.device:
+    return torch.device("cpu") if generator is None else generator.device

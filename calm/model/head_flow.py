@@ -1,0 +1,101 @@
+"""`head_flow`: the flow runs in the head. The cheap reading, and the ablation everyone asks for.
+
+    [reference] [text] [start block] [clean blocks 0..n-1]
+
+The backbone sees only the clean past, once per block; row i of one block conditions frame i of the
+next, and a small network runs all ODE steps (MAR, Li et al., 2024).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from einops import rearrange, repeat
+from torch import Tensor, nn
+
+from calm.model.flow import Targets
+from calm.model.generator import Branch, Generator, GeneratorConfig
+from calm.model.prompt import Prompt
+from calm.model.rollout import Rollout
+from calm.registry import register
+from calm.sequence import training_rows
+
+__all__ = ["HeadFlow"]
+
+CLEAN_SEGMENT = 2
+
+
+@register("model", "head_flow")
+class HeadFlow(Generator):
+    """In-head flow: the backbone runs once per block, a small network conditioned on it runs the ODE."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config(GeneratorConfig):
+        name: Literal["head_flow"] = "head_flow"
+
+    def __init__(self, config: Config, **parts) -> None:
+        super().__init__(config, **parts)
+        self.start = nn.Parameter(0.02 * torch.randn(self.backbone.dim))
+
+    def start_block(self, batch_size: int, block_size: int) -> Tensor:
+        """The learned rows that stand before the first block, [B, K, D]; rotary positions tell them apart."""
+        return repeat(self.start, "d -> b k d", b=batch_size, k=block_size)
+
+    def predict(
+        self, prompt: Prompt, targets: Targets, *, history: Tensor, history_time: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        prefix, prefix_rows = self.embed_prefix(prompt)
+        k = targets.block_size
+        clean = self.embed_audio(history, history_time, segment=CLEAN_SEGMENT)
+        rows = training_rows(
+            prefix_rows,
+            start=prompt.num_reference + prompt.num_text.clamp_min(1),
+            num_blocks=targets.num_blocks + 1,
+            block_size=k,
+            num_valid=targets.num_valid + k,
+            num_copies=0,
+        )
+        idle: list[Tensor] = []
+        hidden = self.backbone(
+            torch.cat([prefix, self.start_block(len(prompt), k), clean], dim=1),
+            positions=rows.position,
+            mask=self.training_mask(rows),
+            residual=self.training_residual(rows, prompt.task, idle),
+        )[:, prefix.shape[1] :]
+        velocity = self._read(hidden[:, :-k], targets)
+        return velocity, self.stop(hidden[:, k:]), sum(idle, start=hidden.new_zeros(()))
+
+    def _read(self, hidden: Tensor, targets: Targets) -> Tensor:
+        """Head over all blocks and noisy copies: [B, F, D] -> velocity [B, M, F, C]."""
+        k = targets.block_size
+        velocity = self.head(
+            repeat(hidden, "b (n k) d -> b m n k d", k=k, m=targets.noisy.shape[1]),
+            noisy=rearrange(targets.noisy, "b m (n k) c -> b m n k c", k=k).to(hidden.dtype),
+            time=rearrange(targets.time, "b m (n k) -> b m n k", k=k),
+        )
+        return rearrange(velocity, "b m n k c -> b m (n k) c")
+
+    def open(self, prompt: Prompt, *, block_size: int, window_blocks: int | None = None) -> Branch:
+        return HeadFlowBranch(self, Rollout(self, prompt, block_size=block_size, window_blocks=window_blocks))
+
+
+class HeadFlowBranch(Branch):
+    """Every velocity is a pass of the head only; every append one pass of K rows through the backbone."""
+
+    def __init__(self, model: HeadFlow, rollout: Rollout) -> None:
+        self.model, self.rollout = model, rollout
+        self._advance(model.start_block(len(rollout.task), rollout.block_size))
+
+    def velocity(self, noisy: Tensor, time: Tensor) -> Tensor:
+        frames = time[:, None].expand(noisy.shape[:2])
+        return self.model.head(self.hidden, noisy=noisy.to(self.hidden.dtype), time=frames)
+
+    def append(self, block: Tensor) -> Tensor:
+        self._advance(self.model.embed_audio(block, torch.ones_like(block[..., 0]), segment=CLEAN_SEGMENT))
+        return self.model.stop(self.hidden)
+
+    def _advance(self, x: Tensor) -> None:
+        self.hidden = self.rollout.run(x)
+        self.rollout.commit()

@@ -1,0 +1,59 @@
+"""What a generation is conditioned on, and the rows that it becomes."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+__all__ = ["Prompt"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prompt:
+    """Conditions of B requests, padded at the end.
+
+    task           int64 [B]        Task.id
+    text           int64 [B, T]     token ids of the description
+    num_text       int64 [B]        valid tokens; 0 means no text (the learned null prefix stands in)
+    reference      float [B, R, C]  normalised latents of the reference clip; R may be 0
+    num_reference  int64 [B]        valid reference frames; 0 means none
+    """
+
+    task: Tensor
+    text: Tensor
+    num_text: Tensor
+    reference: Tensor
+    num_reference: Tensor
+
+    def __len__(self) -> int:
+        return len(self.task)
+
+    def drop(self, *, text: Tensor, reference: Tensor) -> Prompt:
+        """Drop conditions where the bool masks [B] say so (classifier-free guidance, Ho & Salimans, 2022)."""
+        return dataclasses.replace(
+            self,
+            num_text=self.num_text.masked_fill(text, 0),
+            num_reference=self.num_reference.masked_fill(reference, 0),
+        )
+
+    def without_conditions(self) -> Prompt:
+        """The unconditional prompt of the same requests."""
+        every = torch.ones_like(self.task, dtype=torch.bool)
+        return self.drop(text=every, reference=every)
+
+    @staticmethod
+    def stack(first: Prompt, second: Prompt) -> Prompt:
+        """Join two batches of prompts along B, padding both to the longer text and reference."""
+
+        def join(a: Tensor, b: Tensor) -> Tensor:
+            if a.ndim > 1:
+                length = max(a.shape[1], b.shape[1])
+                a, b = (torch.cat([x, x.new_zeros(len(x), length - x.shape[1], *x.shape[2:])], 1) for x in (a, b))
+            return torch.cat([a, b])
+
+        return Prompt(
+            **{f.name: join(getattr(first, f.name), getattr(second, f.name)) for f in dataclasses.fields(Prompt)}
+        )

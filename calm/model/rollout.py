@@ -1,0 +1,81 @@
+"""`Rollout`: the cached passes of one batch of prompts through the backbone, block after block."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from calm.model.prompt import Prompt
+from calm.sequence import Rows, allow, block_rows
+from calm.sequence.layout import CLEAN
+
+if TYPE_CHECKING:
+    from calm.model.generator import Generator
+
+__all__ = ["Rollout"]
+
+#: blocks allocated at first; the cache grows when a clip is longer
+INITIAL_BLOCKS = 64
+
+
+class Rollout:
+    """Prefix and finished blocks in a cache, and passes of the current block against it.
+
+    Args:
+        window_blocks: keep only the last so many blocks, with the prefix placed just before them, so
+            that the cost per block and all relative positions stay bounded for hours of audio.
+    """
+
+    def __init__(
+        self, model: Generator, prompt: Prompt, *, block_size: int, window_blocks: int | None = None
+    ) -> None:
+        self.model, self.task, self.block_size = model, prompt.task, block_size
+        self.window_blocks = window_blocks
+        self.block = 0
+        kept = [blocks for blocks in (window_blocks, model.history) if blocks is not None]
+        prefix, rows = model.embed_prefix(prompt)
+        self.start = prompt.num_reference + prompt.num_text.clamp_min(1)
+        self.cache = model.backbone.new_cache(
+            len(prompt),
+            capacity=prefix.shape[1] + block_size * (min(kept, default=INITIAL_BLOCKS) + 1),
+            history_rows=min(kept) * block_size if kept else None,
+        )
+        model.backbone(
+            prefix,
+            positions=rows.position,
+            mask=allow(rows, rows),
+            residual=model.generation_residual(rows, prompt.task),
+            cache=self.cache,
+        )
+        self.cache.commit_prefix(rows)
+
+    def run(self, x: Tensor) -> Tensor:
+        """Pass the K rows [B, K, D] of the current block against the cache; nothing is kept."""
+        rows = self._rows()
+        return self.model.backbone(
+            x,
+            positions=rows.position,
+            mask=self._mask(rows),
+            residual=self.model.generation_residual(rows, self.task),
+            cache=self.cache,
+        )
+
+    def commit(self) -> None:
+        """Keep the rows of the last pass as history and go on to the next block."""
+        self.cache.commit_block(self._rows())
+        self.block += 1
+        if self.window_blocks is not None and self.block > self.window_blocks:
+            self.cache.move_prefix((self.block - self.window_blocks) * self.block_size)
+
+    def _rows(self) -> Rows:
+        return block_rows(
+            start=self.start, first_block=self.block, num_blocks=1, block_size=self.block_size, copy=CLEAN
+        )
+
+    def _mask(self, rows: Rows) -> Tensor | None:
+        """For one request, or equal lengths, the mask degenerates to "everything cached is visible"."""
+        keys = Rows.concatenate([self.cache.rows, rows])
+        if self.model.history is None and bool(keys.valid.all()):
+            return None
+        return allow(rows, keys, history=self.model.history)

@@ -1,0 +1,191 @@
+"""Consent of a speaker: who allows which clip of their voice to be used, for what, until when."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from calm.audio import read, write_bytes
+from calm.errors import ConsentError, did_you_mean
+from calm.types import Waveform
+
+__all__ = ["Consent", "audio_sha256"]
+
+Audio = str | os.PathLike[str] | bytes | Waveform
+VERSION = 1
+MAX_BYTES = 1 << 20
+NEW_HINT = "make a record with `calm consent new`, with the speaker's agreement"
+
+
+def audio_sha256(audio: Audio) -> str:
+    """Return the SHA-256 of a clip's decoded samples, rounded to 16 bits, with its rate and channels.
+
+    Samples rather than file bytes, so that a copy in another lossless format or with other tags still
+    matches; resampled, mixed down or cut audio is another clip, as is one re-encoded with loss.
+    """
+    waveform = audio if isinstance(audio, Waveform) else read(audio)
+    samples = waveform.audio.detach().cpu().numpy().astype(np.float64)
+    pcm = np.clip(np.rint(samples * 32768.0), -32768, 32767).astype("<i2")  # [A, S]
+    digest = hashlib.sha256(f"{waveform.sample_rate} Hz, {pcm.shape[0]} channels\n".encode())
+    digest.update(np.ascontiguousarray(pcm.T).tobytes())
+    return digest.hexdigest()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Consent:
+    """A consent record. It is a JSON file that a person can read and a company can audit.
+
+    Args:
+        who: the speaker whose voice it is.
+        purpose: what the voice may be used for.
+        granted: first day on which the consent holds.
+        expires: last day on which it holds.
+        audio_sha256: `audio_sha256` of the reference clip.
+        statement_sha256: the same of a recorded statement of consent, where there is one.
+        version: version of the record's format.
+    """
+
+    who: str
+    purpose: str
+    granted: date
+    expires: date
+    audio_sha256: str
+    statement_sha256: str | None = None
+    version: int = VERSION
+
+    @classmethod
+    def new(
+        cls,
+        ref_audio: Audio,
+        *,
+        who: str,
+        purpose: str,
+        expires: date,
+        granted: date | None = None,
+        statement: Audio | None = None,
+    ) -> Consent:
+        """Make the record for one reference clip (path, file bytes, or waveform at its native rate).
+
+        ``granted`` is today by default.
+        Raises ConsentError where a field is empty or the dates are in the wrong order, and DataError
+        where the audio cannot be read.
+        """
+        record = cls(
+            who=who.strip(),
+            purpose=purpose.strip(),
+            granted=date.today() if granted is None else granted,
+            expires=expires,
+            audio_sha256=audio_sha256(ref_audio),
+            statement_sha256=None if statement is None else audio_sha256(statement),
+        )
+        record._check(where=None)
+        return record
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the record as JSON, complete or not at all; returns the path."""
+        return write_bytes(path, (json.dumps(self._as_json(), indent=2, ensure_ascii=False) + "\n").encode())
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Consent:
+        """Read a record. Raises ConsentError where it is missing, damaged or incomplete."""
+        values = _read_json(Path(path))
+        known = {field.name: field for field in dataclasses.fields(cls)}
+        for key in values:
+            if key not in known:
+                guess = did_you_mean(key, known) or ""
+                raise ConsentError(f"Unknown field '{key}'. {guess}".strip(), where=path, allowed=known)
+        required = [name for name, field in known.items() if field.default is dataclasses.MISSING]
+        missing = [name for name in required if values.get(name) in (None, "")]
+        if missing:
+            raise ConsentError(f"The consent record lacks {', '.join(missing)}", where=path, hint=NEW_HINT)
+        if values.get("version", VERSION) != VERSION:
+            raise ConsentError(
+                f"Unknown version {values['version']!r} of a consent record", where=path, allowed=[VERSION]
+            )
+        dates = {name: _parse_date(values[name], name, path) for name in ("granted", "expires")}
+        record = cls(**{**values, **dates})
+        record._check(where=path)
+        return record
+
+    def verify(self, ref_audio: Audio, *, today: date, where: object = None) -> None:
+        """Check that this record allows the use of ``ref_audio`` on the day ``today``.
+
+        Args:
+            ref_audio: the clip as it was given: not resampled, not cut.
+            today: the current day of the caller's clock.
+            where: the record's file, for messages.
+        Raises ConsentError where the record is not valid yet, has expired, or belongs to another clip.
+        """
+        self._check(where=where)
+        if today < self.granted:
+            raise ConsentError(f"The consent of {self.who} holds from {self.granted}; today is {today}", where=where)
+        if today > self.expires:
+            raise ConsentError(
+                f"The consent of {self.who} expired on {self.expires}; today is {today}",
+                where=where,
+                hint="ask the speaker for a new consent",
+            )
+        if audio_sha256(ref_audio) != self.audio_sha256:
+            raise ConsentError(
+                f"The reference clip is not the one that {self.who} gave consent for",
+                where=where,
+                hint="give the clip that the record was made for, or " + NEW_HINT,
+            )
+
+    @property
+    def sha256(self) -> str:
+        """The record's own hash, by which a generated file names it."""
+        return hashlib.sha256(json.dumps(self._as_json(), sort_keys=True).encode()).hexdigest()
+
+    def _as_json(self) -> dict[str, Any]:
+        return {
+            key: value.isoformat() if isinstance(value, date) else value
+            for key, value in dataclasses.asdict(self).items()
+        }
+
+    def _check(self, *, where: object) -> None:
+        for name in ("who", "purpose"):
+            value = getattr(self, name)
+            if not isinstance(value, str) or not value.strip():
+                raise ConsentError(f"The consent record's field '{name}' must say something", where=where)
+        for name in ("audio_sha256", "statement_sha256"):
+            value = getattr(self, name)
+            if value is not None and not _is_sha256(value):
+                raise ConsentError(f"The consent record's field '{name}' is not a SHA-256", where=where, hint=NEW_HINT)
+        if self.expires < self.granted:
+            raise ConsentError(f"The consent would expire on {self.expires}, before {self.granted}", where=where)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise ConsentError("No such consent record", where=path, hint=NEW_HINT)
+    if path.stat().st_size > MAX_BYTES:
+        raise ConsentError("The file is too large for a consent record", where=path, allowed=f"{MAX_BYTES:,} bytes")
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConsentError(f"The consent record cannot be read ({error.strerror})", where=path) from error
+    except (ValueError, RecursionError) as error:
+        raise ConsentError("The consent record is not JSON", where=path, hint=NEW_HINT) from error
+    if not isinstance(values, dict):
+        raise ConsentError("The consent record is not a JSON object", where=path, hint=NEW_HINT)
+    return values
+
+
+def _parse_date(value: Any, name: str, where: object) -> date:
+    try:
+        return date.fromisoformat(value)
+    except (TypeError, ValueError):
+        raise ConsentError(f"'{name}' is {value!r}, not a date", where=where, allowed="YYYY-MM-DD") from None
+
+
+def _is_sha256(value: Any) -> bool:
+    return isinstance(value, str) and len(value) == 64 and all(digit in "0123456789abcdef" for digit in value)

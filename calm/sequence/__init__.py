@@ -1,0 +1,6 @@
+"""Row metadata and the one mask."""
+
+from calm.sequence.layout import Rows, block_rows, prefix_rows, training_rows
+from calm.sequence.mask import allow, block_mask, mask_function
+
+__all__ = ["Rows", "allow", "block_mask", "block_rows", "mask_function", "prefix_rows", "training_rows"]

@@ -1,0 +1,22 @@
+"""Task and words -> speakable words -> one description -> token ids."""
+
+from __future__ import annotations
+
+from calm.text.attributes import analyse_speech, canonical
+from calm.text.description import STYLES, Describer, describe
+from calm.text.normalize import normalize, tidy
+from calm.text.tokenizer import ByteTokenizer, HubTokenizer, Tokenizer, build_tokenizer
+
+__all__ = [
+    "STYLES",
+    "ByteTokenizer",
+    "Describer",
+    "HubTokenizer",
+    "Tokenizer",
+    "analyse_speech",
+    "build_tokenizer",
+    "canonical",
+    "describe",
+    "normalize",
+    "tidy",
+]
