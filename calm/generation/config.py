@@ -12,6 +12,7 @@ __all__ = ["SamplerConfig"]
 class SamplerConfig:
     """Defaults of generation; every call may override them."""
 
+    name: str = "default"
     #: ODE steps per block; NFE = steps x order of the solver x (2 with guidance)
     num_steps: int = 10
     solver: Literal["euler", "midpoint"] = "euler"

@@ -60,7 +60,7 @@ def save_pretrained(
 
 def load_config_of(folder: str | Path) -> RunConfig:
     """Read the configuration of an exported folder."""
-    return load_config_file(_existing(Path(folder), CONFIG))
+    return load_config_file(_existing(Path(folder), CONFIG), imports="refuse")
 
 
 def load_into(module: nn.Module, folder: str | Path, *, prefix: str = "") -> None:

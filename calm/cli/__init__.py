@@ -1,0 +1,37 @@
+"""The `calm` command. A verb reads its options, calls one function and prints what came of it.
+
+Heavy modules are imported inside the verbs, so that `calm --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import typer
+
+from calm.cli import components, consent, corpus, generate, page, shards, train
+from calm.cli.errors import ErrorGroup
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="calm",
+    cls=ErrorGroup,
+    help="AudioCALM: one causal model that speaks, makes sounds and makes music.",
+    no_args_is_help=True,
+    add_completion=False,
+    # An unexpected error is a defect of ours: its plain traceback belongs into the report.
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(train.train)
+app.command()(generate.generate)
+app.command()(page.demo)
+app.command()(page.page)
+app.command()(corpus.corpus)
+app.add_typer(shards.app, name="shards")
+app.add_typer(consent.app, name="consent")
+app.command()(components.components)
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    app(prog_name="calm")

@@ -1,0 +1,51 @@
+"""What the shell sees when a verb fails: one clear message and an exit code, no traceback for input errors.
+
+Exit codes: 0 done, 1 the machine refused (disk, permission), 2 wrong input, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import errno
+from typing import Any
+
+import typer
+from rich.console import Console
+from typer.core import TyperGroup
+
+from calm.errors import CalmError
+
+__all__ = ["INPUT_ERROR", "ErrorGroup", "console"]
+
+INPUT_ERROR, MACHINE_ERROR, SIGNAL_BASE, SIGINT = 2, 1, 128, 2
+FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
+
+
+def console(*, stderr: bool = False) -> Console:
+    """A console for plain text: paths and prompts keep their brackets."""
+    return Console(stderr=stderr, highlight=False, markup=False, soft_wrap=True)
+
+
+class ErrorGroup(TyperGroup):
+    """The root of the command; every verb runs inside ``invoke``."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except CalmError as error:
+            _complain(str(error))
+            # Training turns a signal into an error of its own, after it has saved everything.
+            number = getattr(error, "signal_number", 0)
+            raise typer.Exit(SIGNAL_BASE + number if number else INPUT_ERROR) from None
+        except KeyboardInterrupt:
+            _complain("interrupted; finished files are whole, nothing half-written is left")
+            raise typer.Exit(SIGNAL_BASE + SIGINT) from None
+        except OSError as error:
+            if error.errno not in FULL_DISK:
+                raise
+            where = f" ({error.filename})" if error.filename else ""
+            _complain(f"no space left on the disk{where}; free some, or choose another folder, and run it again")
+            raise typer.Exit(MACHINE_ERROR) from None
+
+
+def _complain(text: str) -> None:
+    console(stderr=True).print(text, style="red")

@@ -1,0 +1,149 @@
+"""`calm generate`."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from calm.cli.errors import console
+from calm.cli.prompts import Prompt, numbered, read_batch_file
+from calm.errors import ConsentError, InputError
+from calm.types import Task
+
+__all__ = ["generate"]
+
+COMMAND = "calm generate"
+FORMATS = (".wav", ".flac", ".ogg", ".opus", ".mp3")
+DEFAULT_MODEL = Path("runs/demo")
+
+
+def generate(
+    text: Annotated[str | None, typer.Option("--text", "--prompt", help="What is said, or what is heard.")] = None,
+    task: Annotated[str | None, typer.Option(help="speech, sound or music.")] = None,
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help=".wav, .flac, .ogg or .mp3; with --batch-file also a folder.")
+    ] = Path("out.wav"),
+    duration: Annotated[float | None, typer.Option(help="Seconds; the model decides where it is not given.")] = None,
+    voice: Annotated[str | None, typer.Option(help='Description of the voice: "a low male voice".')] = None,
+    steps: Annotated[int | None, typer.Option(help="Solver steps per block.")] = None,
+    cfg_scale: Annotated[
+        float | None, typer.Option("--cfg-scale", "--cfg-strength", help="Guidance; 1 is without.")
+    ] = None,
+    negative_prompt: Annotated[str | None, typer.Option(help="What should not be heard.")] = None,
+    seed: Annotated[int, typer.Option(help="Prompt i of a batch has seed + i.")] = 0,
+    ref_audio: Annotated[
+        Path | None, typer.Option("--ref-audio", "--prompt-wav", help="Clip of a voice to speak with; needs --consent.")
+    ] = None,
+    ref_text: Annotated[str | None, typer.Option("--ref-text", "--prompt-text", help="Words of the clip.")] = None,
+    consent: Annotated[Path | None, typer.Option(help="Record written by `calm consent new`.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Folder of an exported model or of a run; default runs/demo.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, mps or cuda:N.")] = "auto",
+    batch_file: Annotated[Path | None, typer.Option(help="One prompt a line, or .jsonl; numbered outputs.")] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Prompts of a batch file that run together.")] = 8,
+) -> None:
+    """Generate speech, sound or music.
+
+    Example: calm generate --task sound --text "a bell rings twice" --duration 4 -o bell.wav
+    """
+    prompts = _prompts(text, batch_file, task=task, duration=duration, voice=voice, negative_prompt=negative_prompt)
+    outputs = numbered(output, len(prompts)) if batch_file else [output]
+    if outputs[0].suffix not in FORMATS:
+        raise InputError(f"'{output}' has no audio format", where="--output", allowed=FORMATS)
+    # Everything that the command line alone decides is refused before a model is loaded.
+    reference = _reference(ref_audio, ref_text, consent)
+    options = {"steps": steps, "cfg_scale": cfg_scale, "reference": reference}
+    folder = _model_folder(model)
+
+    from calm.generation import AudioCALM
+
+    pipeline = AudioCALM.from_pretrained(folder, device=device)
+    index = 0
+    for group in _batches(prompts, batch_size):
+        clips = pipeline.generate(
+            [prompt.text for prompt in group], **group[0].options(), **_given(options), seed=seed + index
+        )
+        for clip in clips:
+            _save(clip, outputs[index], model=pipeline.name, reference=reference)
+            index += 1
+        _report(clips, outputs[index - len(clips) : index])
+
+
+def _prompts(text: str | None, batch_file: Path | None, *, task: str | None, **common: Any) -> list[Prompt]:
+    if (text is None) == (batch_file is None):
+        raise InputError("Give one of --text and --batch-file", where=COMMAND)
+    if batch_file is not None:
+        return read_batch_file(batch_file, task=task, **common)
+    if task is None:
+        raise InputError("No task was given", where="--task", allowed=list(Task))
+    return [Prompt(text=str(text), task=Task.parse(task, where="--task"), **common)]
+
+
+def _reference(audio: Path | None, text: str | None, consent: Path | None) -> Any:
+    if audio is None:
+        if text is not None or consent is not None:
+            raise InputError("--ref-text and --consent belong to a clip", where=COMMAND, hint="Add --ref-audio FILE")
+        return None
+    if consent is None:
+        raise ConsentError(
+            "A reference voice needs the speaker's consent",
+            where="--ref-audio",
+            hint=f"calm consent new --ref-audio {audio} --who ... --purpose ... --expires DATE -o consent.json, "
+            "then add --consent consent.json",
+        )
+    from calm import audio as files
+    from calm.generation import VoiceReference
+    from calm.safety import Consent
+
+    record, waveform = Consent.load(consent), files.read(audio)
+    record.verify(waveform, today=date.today(), where=consent)
+    return VoiceReference(waveform=waveform, text=text, consent=record)
+
+
+def _model_folder(model: str | None) -> Path:
+    folder = DEFAULT_MODEL if model is None else Path(model)
+    if not folder.is_dir():
+        raise InputError(
+            f"There is no model in '{folder}'",
+            where="--model",
+            allowed="a folder with model.safetensors and config.yaml, or a run's folder",
+            hint="`make demo` trains one in minutes; or pass --model DIR",
+        )
+    return folder
+
+
+def _batches(prompts: list[Prompt], size: int) -> Iterator[list[Prompt]]:
+    """Neighbours that share all options, at most ``size`` together."""
+    for _, group in itertools.groupby(prompts, key=lambda prompt: prompt.options()):
+        members = list(group)
+        yield from (members[start : start + size] for start in range(0, len(members), size))
+
+
+def _given(options: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _save(clip: Any, path: Path, *, model: str, reference: Any) -> None:
+    from calm import audio
+    from calm.safety import stamp
+
+    consent = None if reference is None else reference.consent
+    audio.write(
+        path,
+        clip.waveform,
+        provenance=stamp(model=model, task=clip.task, seed=clip.seed, prompt=clip.text, consent=consent),
+    )
+
+
+def _report(clips: list[Any], paths: list[Path]) -> None:
+    """One line a clip, and the speed of the whole call: real-time factor, below 1 is faster than playing."""
+    for clip, path in zip(clips, paths, strict=True):
+        console().print(f"{path}: {clip.seconds:.2f} s, {clip.finish_reason}, seed {clip.seed}")
+    taken, made = clips[0].seconds_taken, sum(clip.seconds for clip in clips)
+    console().print(f"{made:.2f} s of audio in {taken:.2f} s: RTF {taken / max(made, 1e-9):.2f}")

@@ -1,0 +1,19 @@
+"""YAML and command line -> one frozen `RunConfig`. Nobody outside this package sees OmegaConf."""
+
+from __future__ import annotations
+
+from calm.config.compose import load_config, load_config_file
+from calm.config.dump import save_config, show, to_yaml
+from calm.config.schema import GROUPS, PARTS, SETTINGS, RunConfig
+
+__all__ = [
+    "GROUPS",
+    "PARTS",
+    "SETTINGS",
+    "RunConfig",
+    "load_config",
+    "load_config_file",
+    "save_config",
+    "show",
+    "to_yaml",
+]

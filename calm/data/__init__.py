@@ -1,0 +1,3 @@
+"""Manifests -> shards -> samples -> batches. Import names from their modules: this package loads on use."""
+
+from __future__ import annotations

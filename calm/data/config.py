@@ -1,0 +1,60 @@
+"""Settings of the data, as they stand in ``conf/data/*.yaml``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from calm.errors import ConfigError
+
+__all__ = ["DataConfig"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """Which shards, and how they become batches. The shares of the tasks are the curriculum's.
+
+    Args:
+        name: the option's name.
+        source: a registered source and its options, for example ``{name: planned, bucket_steps: 8}``.
+        train: folder of shards, a shard, or a glob; several joined by commas.
+        validation: the same for held-out clips; None validates on nothing.
+        batch_size: clips per step over all processes together.
+        num_workers: reading processes per training process; 0 reads in the training process.
+        max_seconds: longest clip; longer ones are cut.
+        crop_seconds: None for whole clips with texts. A length gives random crops of it without texts, for
+            the VAE.
+        reference_probability: share of speech clips that get a reference clip of the same speaker.
+        text_style: ``description``, or ``raw`` for transcripts and captions alone.
+        augmentation: ``none`` or ``gain``.
+        frame_multiple: batches are padded to a multiple of this many latents.
+        num_validation_batches: batches of one validation.
+        max_bad_share: share of unreadable clips above which training stops.
+    """
+
+    name: str = "default"
+    source: dict[str, Any] = field(default_factory=lambda: {"name": "planned"})
+    train: str = "data_shards/train"
+    validation: str | None = None
+    batch_size: int = 16
+    num_workers: int = 2
+    max_seconds: float = 30.0
+    crop_seconds: float | None = None
+    reference_probability: float = 0.5
+    text_style: str = "description"
+    augmentation: str = "none"
+    frame_multiple: int = 16
+    num_validation_batches: int = 4
+    max_bad_share: float = 0.001
+
+    def __post_init__(self) -> None:
+        for key, least in (("batch_size", 1), ("num_workers", 0), ("frame_multiple", 1), ("num_validation_batches", 0)):
+            if getattr(self, key) < least:
+                raise ConfigError(f"{key} is {getattr(self, key)}", where=f"data.{key}", allowed=f"{least} or more")
+        for key in ("max_seconds", "crop_seconds"):
+            value = getattr(self, key)
+            if value is not None and not 0 < value <= 3600:
+                raise ConfigError(f"{key} is {value:g}", where=f"data.{key}", allowed="more than 0, at most 3600")
+        for key in ("reference_probability", "max_bad_share"):
+            if not 0 <= getattr(self, key) <= 1:
+                raise ConfigError(f"{key} is {getattr(self, key):g}", where=f"data.{key}", allowed="0 to 1")

@@ -1,0 +1,52 @@
+"""Example -> token ids of its description."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from calm.data.examples import Example
+from calm.text import Describer, Tokenizer, normalize
+from calm.types import Sample, Task
+
+__all__ = ["DescriptionEncoder", "no_text"]
+
+# A transcript longer than this is a mistake in the manifest, not something to read aloud.
+MAX_CHARACTERS = 20_000
+
+
+@dataclass(frozen=True)
+class DescriptionEncoder:
+    """Draws a description of an example by its own random generator, and encodes it.
+
+    English transcripts are normalised as in generation; other languages are taken verbatim.
+    """
+
+    describer: Describer
+    tokenizer: Tokenizer
+
+    def __call__(self, example: Example, *, has_reference: bool) -> Sequence[int]:
+        sample = example.sample
+        text = self.describer(
+            sample.task,
+            spoken_text(sample),
+            rng=example.rng,
+            attributes=sample.attributes,
+            # The length of an excerpt says nothing about where the recording ends.
+            duration_seconds=sample.waveform.seconds if example.complete else None,
+            has_reference=has_reference,
+        )
+        return self.tokenizer.encode(text)
+
+
+def no_text(example: Example, *, has_reference: bool) -> Sequence[int]:
+    """Give every example an empty text, for models that have no use for it."""
+    return ()
+
+
+def spoken_text(sample: Sample) -> str:
+    """Return the sample's text as it is spoken."""
+    english = str(sample.attributes.get("language", "en")).lower().startswith("en")
+    if sample.task is not Task.SPEECH or not english:
+        return sample.text
+    return normalize(sample.text, max_chars=MAX_CHARACTERS, where=f"{sample.shard}: {sample.key}")

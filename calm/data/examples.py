@@ -1,0 +1,77 @@
+"""A draw of the plan -> an example: the decoded excerpt, and for speech maybe a reference of the same voice."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from calm.data.cut import Cutter
+from calm.data.plan import Draw, generator
+from calm.data.shards import ShardSet
+from calm.types import Sample, Task, Waveform
+
+__all__ = ["REFERENCE_SECONDS", "Example", "ExampleReader"]
+
+#: shortest and longest reference excerpt in training (METHOD 2.1)
+REFERENCE_SECONDS = (1.0, 5.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Example:
+    """One row of a batch before collation. ``rng`` is for what is still to be drawn: description, augmentation."""
+
+    sample: Sample
+    complete: bool
+    reference: Waveform | None
+    rng: np.random.Generator
+
+
+class ExampleReader:
+    """Reads draws. Every draw has its own random generator, so that no worker or rank disturbs another."""
+
+    def __init__(self, shards: ShardSet, *, cut: Cutter, reference_probability: float, seed: int) -> None:
+        """Give speech a reference with ``reference_probability`` where the speaker has another clip."""
+        self.shards, self.cut, self.seed = shards, cut, seed
+        self.reference_probability = reference_probability
+        shortest, _ = REFERENCE_SECONDS
+        self._references = {
+            speaker: np.array(usable)
+            for speaker, rows in shards.by_speaker.items()
+            if (usable := [r for r in rows if shards.rows[r].clip.seconds >= shortest and _is_speech(shards, r)])
+        }
+
+    def read(self, draw: Draw, row: int | None = None) -> Example:
+        """Read a draw, or ``row`` in its place; raises DataError where a clip cannot be read."""
+        row = draw.row if row is None else row
+        clip = self.shards.rows[row].clip
+        cut = self.cut(clip.seconds, draw.task, self._rng("cut", draw, row))
+        # The cut may end a fraction of a sample before the clip; the last sample must still be there to start from.
+        start = min(cut.start, (clip.frames - 1) / clip.sample_rate)
+        return Example(
+            sample=self.shards.read(row, start_seconds=start, max_seconds=cut.seconds),
+            complete=cut.complete,
+            reference=self._reference(row, self._rng("reference", draw, row)),
+            rng=self._rng("describe", draw, row),
+        )
+
+    def _rng(self, purpose: str, draw: Draw, row: int) -> np.random.Generator:
+        return generator(self.seed, purpose, draw.task.id, row, draw.number)
+
+    def _reference(self, row: int, rng: np.random.Generator) -> Waveform | None:
+        speaker = self.shards.rows[row].clip.speaker
+        others = self._references.get(speaker) if speaker and _is_speech(self.shards, row) else None
+        if others is None or rng.random() >= self.reference_probability:
+            return None
+        others = others[others != row]
+        if not len(others):
+            return None
+        other = int(rng.choice(others))
+        shortest, longest = REFERENCE_SECONDS
+        seconds = min(rng.uniform(shortest, longest), self.shards.rows[other].clip.seconds)
+        start = rng.uniform(0.0, self.shards.rows[other].clip.seconds - seconds)
+        return self.shards.read(other, start_seconds=start, max_seconds=seconds).waveform
+
+
+def _is_speech(shards: ShardSet, row: int) -> bool:
+    return shards.rows[row].clip.task == Task.SPEECH

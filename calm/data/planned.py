@@ -1,0 +1,83 @@
+"""The default source: batches by plan, read at random from indexed shards, exactly resumable."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from calm.data.examples import Example, ExampleReader
+from calm.data.plan import Draw, Plan
+from calm.data.shards import ShardSet
+from calm.data.source import BadClips, Source, SourceSettings
+from calm.errors import ConfigError, DataError
+from calm.registry import register
+
+__all__ = ["PlannedSource"]
+
+
+@register("source", "planned")
+class PlannedSource(Source):
+    """Exact mixture and exact resume: a pure function of (seed, step) over shards with indexes."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config:
+        """``bucket_steps``: steps whose draws are sorted by length together; 1 sorts within the batch only."""
+
+        name: Literal["planned"] = "planned"
+        bucket_steps: int = 8
+
+    def __init__(self, config: Config, *, settings: SourceSettings) -> None:
+        if config.bucket_steps < 1:
+            raise ConfigError(f"bucket_steps is {config.bucket_steps}", where="data.source.bucket_steps", allowed=">= 1")
+        self.settings = settings
+        self.shards = ShardSet.open(settings.urls)
+        self.fingerprint = self.shards.fingerprint
+        self.plan = Plan(
+            self.shards.by_task,
+            seconds=[min(row.clip.seconds, settings.cut.seconds) for row in self.shards.rows],
+            batch_size=settings.batch_size,
+            seed=settings.seed,
+            weights_at=settings.weights_at,
+            bucket_steps=config.bucket_steps,
+        )
+        self.reader = ExampleReader(
+            self.shards,
+            cut=settings.cut,
+            reference_probability=settings.reference_probability,
+            seed=settings.seed,
+        )
+        self.bad_clips = BadClips(settings.bad_clips_path, max_share=settings.max_bad_share)
+
+    def batches(self, *, first_step: int, worker: int, num_workers: int) -> Iterator[tuple[int, list[Example]]]:
+        step = first_step + worker
+        while True:
+            yield step, self.examples(step)
+            step += num_workers
+
+    def examples(self, step: int) -> list[Example]:
+        """Read this rank's rows of the batch of ``step``."""
+        draws = self.plan.batch(step)[self.settings.rank :: self.settings.world_size]
+        return [self._read(step, draw) for draw in draws]
+
+    def state(self, step: int) -> dict[str, Any]:
+        return self.plan.state(step)
+
+    def seek(self, state: Mapping[str, Any]) -> None:
+        self.plan.seek(state)
+
+    def _read(self, step: int, draw: Draw) -> Example:
+        """Read a draw; a clip that cannot be read is reported, and a spare of the same task takes its place."""
+        spares = self.plan.spares(step, draw)
+        row: int | None = None
+        while True:
+            try:
+                example = self.reader.read(draw, row)
+            except DataError as error:
+                self.bad_clips.report(error, step=step)
+                row = next(spares, None)
+                if row is None:
+                    raise
+            else:
+                self.bad_clips.good()
+                return example

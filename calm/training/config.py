@@ -1,0 +1,182 @@
+"""Choices of a training run: curriculum, optimizer, trainer and logger. Records only; nothing here imports torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from calm.errors import ConfigError, did_you_mean
+from calm.types import TASKS
+
+__all__ = ["CurriculumConfig", "LoggerConfig", "OptimConfig", "Phase", "TrainerConfig"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Phase:
+    """One stretch of training.
+
+    Args:
+        name: shown in logs and on the page.
+        until_step: the first optimizer step that no longer belongs to the phase; None for the last phase.
+        task_weights: share of each task in the batches; a task that is left out has weight 0.
+        expert: ``on`` or ``off``.
+        lr_factors: factor on the learning rate per part (1 where a part is not named).
+    """
+
+    name: str = "joint"
+    until_step: int | None = None
+    task_weights: dict[str, float] = field(default_factory=lambda: {str(task): 1.0 for task in TASKS})
+    expert: str = "on"
+    lr_factors: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        # YAML reads a bare `on` as the boolean true; what the author meant is plain.
+        spoken = {"True": "on", "true": "on", "False": "off", "false": "off"}.get(str(self.expert), self.expert)
+        object.__setattr__(self, "expert", spoken)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CurriculumConfig:
+    """Named phases in order; together they cover every step exactly once.
+
+    Raises ConfigError for phases that overlap, leave a gap, or name something unknown.
+    """
+
+    name: str = "default"
+    phases: list[Phase] = field(default_factory=lambda: [Phase()])
+
+    def __post_init__(self) -> None:
+        if not self.phases:
+            raise ConfigError("A curriculum needs at least one phase", where="curriculum.phases")
+        for index, phase in enumerate(self.phases):
+            _check_phase(phase, where=f"curriculum.phases[{index}] ('{phase.name}')")
+        _check_order(self.phases)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimConfig:
+    """AdamW and its schedule."""
+
+    name: str = "default"
+    #: peak learning rate of parts that are trained from scratch
+    learning_rate: float = 2e-4
+    #: factor on the learning rate per part, for example {backbone: 0.5} for a pretrained LM
+    lr_factors: dict[str, float] = field(default_factory=dict)
+    #: decoupled weight decay of matrices; biases, norms and other vectors have none
+    weight_decay: float = 0.01
+    betas: tuple[float, float] = (0.9, 0.95)
+    #: linear warm-up from 0
+    warmup_steps: int = 1000
+    schedule: Literal["constant", "cosine"] = "constant"
+    #: learning rate at the end of the cosine, relative to the peak
+    min_lr_ratio: float = 0.1
+    #: gradients are clipped to this total L2 norm
+    max_grad_norm: float = 1.0
+    #: limit of the averaged weights' decay, min(ema_decay, (1 + n) / (10 + n)) after n updates
+    ema_decay: float = 0.9999
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "betas", tuple(self.betas))
+        for key in ("learning_rate", "max_grad_norm"):
+            if not getattr(self, key) > 0:
+                raise ConfigError(f"{key} is {getattr(self, key)}", where=f"optim.{key}", allowed="a number above 0")
+        if not 0 <= self.ema_decay < 1:
+            raise ConfigError(f"ema_decay is {self.ema_decay}", where="optim.ema_decay", allowed="0 <= decay < 1")
+        if self.warmup_steps < 0:
+            raise ConfigError(f"warmup_steps is {self.warmup_steps}", where="optim.warmup_steps", allowed="0 or more")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainerConfig:
+    """How long, on what, and how often something is looked at."""
+
+    name: str = "default"
+    #: optimizer steps of the whole run
+    max_steps: int = 300_000
+    #: wall-clock limit of one start of the run, after which it ends as if max_steps were reached; None for none
+    max_minutes: float | None = None
+    #: optimizer steps between validations; 0 for none
+    val_every_steps: int = 2000
+    #: noise levels into which validation errors are sorted
+    num_noise_bins: int = 10
+    #: optimizer steps between checkpoints; the run's end and an interruption always save one
+    save_every_steps: int = 2000
+    #: numbered checkpoints that stay on disk beside last.ckpt
+    num_kept_checkpoints: int = 2
+    #: prompts rendered to audio at every numbered checkpoint, by task
+    prompts: dict[str, list[str]] = field(default_factory=dict)
+    #: length of the rendered sounds and music; speech ends by itself
+    sample_seconds: float = 5.0
+    #: batches per optimizer step
+    grad_accum_steps: int = 1
+    precision: str = "32-true"
+    accelerator: str = "auto"
+    #: devices per node: a number, or auto
+    devices: str = "auto"
+    num_nodes: int = 1
+    strategy: str = "auto"
+    log_every_steps: int = 10
+    #: CPU threads of torch; None leaves torch's choice
+    num_threads: int | None = None
+    #: training batches over which the latent statistics of a trained VAE are taken
+    num_statistics_batches: int = 200
+
+    def __post_init__(self) -> None:
+        for key in ("max_steps", "save_every_steps", "grad_accum_steps", "num_nodes", "log_every_steps"):
+            if getattr(self, key) < 1:
+                raise ConfigError(f"{key} is {getattr(self, key)}", where=f"trainer.{key}", allowed="1 or more")
+        if self.max_minutes is not None and not self.max_minutes > 0:
+            raise ConfigError(f"max_minutes is {self.max_minutes}", where="trainer.max_minutes", allowed="above 0")
+        _check_names(self.prompts, [str(task) for task in TASKS], what="task", where="trainer.prompts")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoggerConfig:
+    """Where curves go. ``history.csv`` is always written; tensorboard or wandb come on top of it."""
+
+    name: Literal["csv", "tensorboard", "wandb"] = "tensorboard"
+    #: wandb project
+    project: str = "audiocalm"
+    #: wandb mode; auto is online where WANDB_API_KEY is set, and offline otherwise
+    mode: Literal["auto", "online", "offline"] = "auto"
+
+
+def _check_phase(phase: Phase, *, where: str) -> None:
+    if phase.expert not in ("on", "off"):
+        raise ConfigError(f"expert is '{phase.expert}'", where=f"{where}.expert", allowed=("on", "off"))
+    _check_names(phase.task_weights, [str(task) for task in TASKS], what="task", where=f"{where}.task_weights")
+    weights = phase.task_weights.values()
+    if any(not 0 <= weight < float("inf") for weight in weights) or not sum(weights) > 0:
+        raise ConfigError(
+            f"The task weights are {dict(phase.task_weights)}",
+            where=f"{where}.task_weights",
+            allowed="finite numbers, 0 or more, at least one above 0",
+        )
+    for part, factor in phase.lr_factors.items():
+        if not 0 <= factor < float("inf"):
+            raise ConfigError(f"The factor is {factor}", where=f"{where}.lr_factors.{part}", allowed="0 or more")
+
+
+def _check_order(phases: list[Phase]) -> None:
+    previous = 0
+    for index, phase in enumerate(phases[:-1]):
+        if phase.until_step is None or phase.until_step <= previous:
+            raise ConfigError(
+                f"Phase '{phase.name}' ends at step {phase.until_step}",
+                where=f"curriculum.phases[{index}].until_step",
+                allowed=f"a step above {previous}: phases end in increasing order, only the last has none",
+            )
+        previous = phase.until_step
+    if phases[-1].until_step is not None:
+        raise ConfigError(
+            f"The last phase '{phases[-1].name}' ends at step {phases[-1].until_step}",
+            where=f"curriculum.phases[{len(phases) - 1}].until_step",
+            allowed="null: the last phase lasts to the end of training (trainer.max_steps)",
+        )
+
+
+def _check_names(given: dict[str, object], allowed: list[str], *, what: str, where: str) -> None:
+    for name in given:
+        if name not in allowed:
+            guess = did_you_mean(name, allowed) or ""
+            raise ConfigError(f"Unknown {what} '{name}'. {guess}".strip(), where=where, allowed=allowed)

@@ -1,0 +1,227 @@
+"""`fit`: from a configuration to a trained, exported model. The same for every kind of root."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from lightning.pytorch import LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback
+
+from calm.config import RunConfig
+from calm.generation import AudioCALM
+from calm.model.build import build_model
+from calm.model.checkpoint import save_pretrained
+from calm.part import Part
+from calm.training.checkpoint_io import AtomicCheckpointIO
+from calm.training.checkpoints import Checkpoints
+from calm.training.config import OptimConfig, TrainerConfig
+from calm.training.curriculum import CurriculumCallback, weights_at
+from calm.training.ema import EMA
+from calm.training.guards import NonFiniteGuard
+from calm.training.history import History, KeepHistory
+from calm.training.interruption import StopWatch
+from calm.training.loggers import build_loggers
+from calm.training.optim import build_optimizer
+from calm.training.progress import ProgressLine
+from calm.training.run_folder import ConfigStamp, prepare_run
+from calm.training.samples import Render, SampleRenderer
+from calm.training.steps import SeedBatches, step_of
+from calm.training.validation import ValidationByTask
+from calm.types import Task, Waveform
+from calm.vae.statistics import measure_statistics
+
+__all__ = ["FitResult", "fit", "train"]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitResult:
+    """Where a finished run lies: its folder, the steps it took, and the exported model."""
+
+    run_dir: Path
+    step: int
+    export: Path
+
+
+def fit(config: RunConfig, *, progress: bool = True) -> FitResult:
+    """Build model and data from a configuration, train, and export.
+
+    Raises Interrupted after SIGINT or SIGTERM, once everything is saved; ConfigError, CheckpointError
+    and DataError for input that is not accepted.
+    """
+    from calm.data.datamodule import CalmDataModule
+    from calm.data.resume import ResumeCallback
+
+    with torch.random.fork_rng():
+        torch.manual_seed(config.seed)
+        root = build_model(config)
+    data = CalmDataModule(
+        config.data,
+        sample_rate=root.vae.sample_rate,
+        channels=root.vae.channels,
+        hop=root.vae.hop,
+        tokenizer=getattr(root, "tokenizer", None),
+        weights_at=functools.partial(weights_at, config.curriculum),
+        seed=config.seed,
+        bad_clips_path=config.run_dir / "bad_clips.jsonl",
+    )
+    return train(root, data, config=config, progress=progress, callbacks=[ResumeCallback()])
+
+
+def train(
+    root: Part,
+    data: LightningDataModule,
+    *,
+    config: RunConfig,
+    progress: bool = True,
+    callbacks: Sequence[Callback] = (),
+) -> FitResult:
+    """Train any root on any data module, as ``config`` says, and export it with its averaged weights.
+
+    Args:
+        root: a `Part`; one that brings its own ``configure_optimizers`` keeps it, others get AdamW by
+            ``config.optim`` and the curriculum of ``config.curriculum``.
+        data: yields batches without end; knows how to resume.
+        config: the run's configuration; its part configs are only written down here.
+        progress: whether to draw a progress line on the console.
+        callbacks: further callbacks; their state is saved and restored with the run's.
+    """
+    checkpoint = prepare_run(config)
+    if config.trainer.num_threads is not None:
+        torch.set_num_threads(config.trainer.num_threads)
+    if checkpoint is None and _needs_statistics(root) and not _is_trained(root.vae):
+        _measure(root, data, config.trainer)
+    ema, stamp = EMA(config.optim.ema_decay), ConfigStamp(config)
+    history = History(config.run_dir / "history.csv")
+    own = _build_callbacks(root, config, ema, progress=progress)
+    with _quiet_lightning(), torch.random.fork_rng():
+        trainer = _build_trainer(config.trainer, config.optim, root=root)(
+            default_root_dir=config.run_dir,
+            logger=[history, *build_loggers(config.logger, run_dir=config.run_dir, run_name=config.name)],
+            callbacks=[KeepHistory(history), stamp, *callbacks, *own],
+            plugins=[AtomicCheckpointIO(check=stamp.check)],
+        )
+        trainer.fit(root, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+    return _finish(root, data, config=config, trainer=trainer, ema=ema)
+
+
+def _build_callbacks(root: Part, config: RunConfig, ema: EMA, *, progress: bool) -> list[Callback]:
+    """Callbacks in the order in which their hooks must run; what is saved comes before what saves."""
+    settings, steps = config.trainer, config.trainer.max_steps
+    callbacks: list[Callback] = [SeedBatches(config.seed)]
+    if _takes_our_optimizer(root):
+        root.configure_optimizers = functools.partial(build_optimizer, root, config.optim)
+        callbacks.append(CurriculumCallback(config.curriculum, optim=config.optim, total_steps=steps))
+    callbacks += [NonFiniteGuard(), ema]
+    if hasattr(root, "errors_by_noise"):
+        callbacks.append(ValidationByTask(num_bins=settings.num_noise_bins, seed=config.seed))
+    if progress:
+        callbacks.append(ProgressLine(max_steps=steps, phases=[phase.name for phase in config.curriculum.phases]))
+    checkpoints = Checkpoints(
+        config.run_dir / "checkpoints",
+        every_steps=settings.save_every_steps,
+        max_steps=steps,
+        num_kept=settings.num_kept_checkpoints,
+        watch=StopWatch(settings.max_minutes),
+    )
+    samples = SampleRenderer(
+        config.run_dir / "samples",
+        prompts=settings.prompts if hasattr(root, "tokenizer") else {},
+        every_steps=settings.save_every_steps,
+        make=functools.partial(_renderer, config=config),
+        ema=ema,
+        model_name=config.name,
+    )
+    return [*callbacks, checkpoints, samples]
+
+
+def _build_trainer(settings: TrainerConfig, optim: OptimConfig, *, root: Part) -> functools.partial[Trainer]:
+    automatic = root.automatic_optimization
+    return functools.partial(
+        Trainer,
+        accelerator=settings.accelerator,
+        devices=int(settings.devices) if settings.devices.isdigit() else settings.devices,
+        num_nodes=settings.num_nodes,
+        strategy=settings.strategy,
+        precision=settings.precision,
+        max_steps=settings.max_steps,
+        max_epochs=-1,
+        check_val_every_n_epoch=None,
+        val_check_interval=max(1, settings.val_every_steps) * settings.grad_accum_steps,
+        limit_val_batches=1.0 if settings.val_every_steps else 0,
+        num_sanity_val_steps=0,
+        accumulate_grad_batches=settings.grad_accum_steps if automatic else 1,
+        gradient_clip_val=optim.max_grad_norm if automatic else None,
+        log_every_n_steps=settings.log_every_steps,
+        use_distributed_sampler=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+
+
+def _takes_our_optimizer(root: Part) -> bool:
+    return type(root).configure_optimizers is Part.configure_optimizers
+
+
+def _renderer(root: LightningModule, *, config: RunConfig) -> Render:
+    pipeline = AudioCALM(root, sampler=config.sampler, name=config.name)
+
+    def render(text: str, task: Task, seed: int) -> Waveform:
+        duration = None if task is Task.SPEECH else config.trainer.sample_seconds
+        return pipeline.generate(text, task=str(task), duration=duration, seed=seed)[0].waveform
+
+    return render
+
+
+def _finish(root: Part, data: LightningDataModule, *, config: RunConfig, trainer: Trainer, ema: EMA) -> FitResult:
+    ema.copy_to(root)
+    export = config.run_dir / "export"
+    if trainer.is_global_zero:
+        if hasattr(root, "vae") and _is_trained(root.vae):
+            _measure(root, data, config.trainer)
+        save_pretrained(export, model=root, config=config)
+    return FitResult(run_dir=config.run_dir, step=step_of(trainer), export=export)
+
+
+def _is_trained(module: torch.nn.Module) -> bool:
+    return any(parameter.requires_grad for parameter in module.parameters())
+
+
+def _needs_statistics(root: Part) -> bool:
+    return hasattr(root, "vae") and not root.vae.has_statistics
+
+
+def _measure(root: Part, data: LightningDataModule, settings: TrainerConfig) -> None:
+    """Take the latent statistics of ``root.vae`` over training batches."""
+    data.setup("fit")
+    batches = itertools.islice(data.train_dataloader(), settings.num_statistics_batches)
+    floored = measure_statistics(root.vae, batches)
+    if floored:
+        log.warning("latent channels %s hardly vary; their spread was floored", floored)
+
+
+@contextmanager
+def _quiet_lightning() -> Iterator[None]:
+    """Silence start-up chatter and warnings about what is meant: loaders without length, a frozen VAE in eval mode."""
+    loggers = [logging.getLogger(f"lightning.{name}") for name in ("pytorch", "fabric")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            for message in (".*does not have many workers.*", ".*module\\(s\\) in eval mode.*", ".*LeafSpec.*"):
+                warnings.filterwarnings("ignore", message=message)
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -1,0 +1,91 @@
+"""The same prompts, rendered to audio again at every numbered checkpoint: progress one can hear."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback
+from torch import nn
+
+import calm
+from calm.audio import Provenance, write
+from calm.training.ema import EMA
+from calm.training.steps import step_of, window_ends
+from calm.types import Task, Waveform
+
+__all__ = ["Render", "SampleRenderer"]
+
+#: (prompt, task, seed) -> audio
+Render = Callable[[str, Task, int], Waveform]
+
+
+class SampleRenderer(Callback):
+    """Writes ``samples/step-N/TASK-I.wav`` with the averaged weights and fixed seeds.
+
+    Args:
+        folder: where the folders ``step-N`` go.
+        prompts: texts by task.
+        every_steps: optimizer steps between renderings.
+        make: gets the root and returns the function that renders one prompt with it.
+        ema: the averaged weights.
+        model_name: for the record of origin in the files.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        prompts: dict[str, list[str]],
+        every_steps: int,
+        make: Callable[[LightningModule], Render],
+        ema: EMA,
+        model_name: str,
+    ) -> None:
+        self.folder, self.every_steps, self.make, self.ema, self.model_name = folder, every_steps, make, ema, model_name
+        self.prompts = [
+            (Task.parse(task), index, text) for task, texts in prompts.items() for index, text in enumerate(texts)
+        ]
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        step = step_of(trainer)
+        if not self.prompts or not window_ends(trainer) or step % self.every_steps:
+            return
+        if trainer.is_global_zero:
+            with self.ema.averaged(pl_module), evaluating(pl_module), torch.no_grad():
+                self.render(pl_module, step=step)
+        trainer.strategy.barrier("samples")
+
+    def render(self, root: LightningModule, *, step: int) -> list[Path]:
+        """Render every prompt and return the files."""
+        render, paths = self.make(root), []
+        for task, index, text in self.prompts:
+            provenance = Provenance(
+                generator=f"AudioCALM {calm.__version__}",
+                model=f"{self.model_name} at step {step}",
+                task=str(task),
+                seed=index,
+                created=datetime.now(UTC).isoformat(timespec="seconds"),
+            )
+            path = self.folder / f"step-{step:08d}" / f"{task}-{index}.wav"
+            paths.append(write(path, render(text, task, index), provenance=provenance))
+        return paths
+
+
+@contextmanager
+def evaluating(root: nn.Module) -> Iterator[None]:
+    """Put every module into eval mode for the length of a ``with`` block, then each back into its own."""
+    modes = [(module, module.training) for module in root.modules()]
+    root.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode

@@ -1,0 +1,55 @@
+"""Imports flow one way, and heavy or restricted libraries stay behind one door each."""
+
+from __future__ import annotations
+
+import ast
+
+from importlinter.cli import lint_imports
+
+from tests.architecture.sources import ROOT, parse, place, python_files
+
+
+def test_packages_import_from_lower_floors_only(capsys):
+    """The contracts stand in pyproject.toml, section tool.importlinter; `lint-imports` shows the same."""
+    status = lint_imports(config_filename=str(ROOT / "pyproject.toml"), no_cache=True, no_logo=True)
+    assert status == 0, capsys.readouterr().out
+
+
+def test_imports_are_absolute():
+    relative = [
+        place(file, node)
+        for file in python_files()
+        for node in ast.walk(parse(file))
+        if isinstance(node, ast.ImportFrom) and node.level
+    ]
+    assert not relative
+
+
+def test_encodec_is_imported_inside_functions_only():
+    """Its licence binds those who use it; nobody else ever loads it."""
+    at_import_time = [
+        place(file, node)
+        for file in python_files()
+        for node in parse(file).body
+        if isinstance(node, ast.Import | ast.ImportFrom) and "encodec" in _names(node)
+    ]
+    assert not at_import_time
+
+
+def test_the_command_line_imports_heavy_packages_inside_its_verbs():
+    light = {"calm", "typer", "rich", "click", "__future__"}
+    heavy = {"calm.generation", "calm.training", "calm.model", "calm.data", "calm.corpus", "calm.config", "calm.audio"}
+    eager = [
+        f"{place(file, node)} {name}"
+        for file in python_files("cli")
+        for node in parse(file).body
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for name in _names(node, full=True)
+        if name.startswith(tuple(heavy)) or name.split(".")[0] in {"torch", "lightning", "numpy"} - light
+    ]
+    assert not eager
+
+
+def _names(node: ast.Import | ast.ImportFrom, *, full: bool = False) -> set[str]:
+    names = {node.module or ""} if isinstance(node, ast.ImportFrom) else {alias.name for alias in node.names}
+    return names if full else {name.split(".")[0] for name in names}
