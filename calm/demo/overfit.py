@@ -102,7 +102,7 @@ def overfit(
         elapsed = time.perf_counter() - started
         rate = learning_rate * _schedule(step, progress=max(step / num_steps, elapsed / max_seconds))
         losses.append(_train_step(task, optimizer, rate=rate, generator=generator))
-        last = step == num_steps or elapsed >= max_seconds
+        last = step == num_steps or time.perf_counter() - started >= max_seconds
         if last or step % check_steps == 0:
             samples = sample_back(root, batch, seed=seed)
             checks.append(

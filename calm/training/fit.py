@@ -74,6 +74,7 @@ def fit(config: RunConfig, *, progress: bool = True) -> FitResult:
         seed=config.seed,
         bad_clips_path=config.run_dir / "bad_clips.jsonl",
     )
+    data.setup("fit")  # what is wrong with the data is said before a run folder exists
     return train(root, data, config=config, progress=progress, callbacks=[ResumeCallback()])
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import torch
@@ -14,25 +13,21 @@ from calm.vae.layers import ResidualUnit, Snake, keep_variance
 
 __all__ = ["Aggregator", "ConvEncoder"]
 
-# softplus(-4) = 0.018
-INITIAL_RAW_SCALE = -4.0
+# softplus(-5) = 0.007
+INITIAL_RAW_SCALE = -5.0
 RESIDUAL_GAIN = 0.3
-SILENCE = 1e-4
 
 
 class ConvEncoder(nn.Module):
     """Audio [B, A, S] -> frames [B, N, D], N = S / prod(strides).
 
     Every stage first lowers the rate by its stride, then refines at the lower rate, so that little is
-    computed at the rate of the waveform. The log-spectrum of every frame is added to the last stage's
-    output: from it the layers above read loudness and pitch at once, long before the convolutions have
-    learned a filter bank of their own.
+    computed at the rate of the waveform.
 
     Args:
         channels: A. strides, widths: one entry per stage; the last width is D.
         kernel_size, dilations: of the residual units of every stage.
         num_layers: windowed attention layers at the frame rate; a frame sees ``window`` frames on each side.
-        n_fft: window of the log-spectrum, in samples.
     """
 
     def __init__(
@@ -46,7 +41,6 @@ class ConvEncoder(nn.Module):
         num_layers: int,
         num_heads: int,
         window: int,
-        n_fft: int,
     ) -> None:
         super().__init__()
         stages: list[nn.Module] = []
@@ -59,33 +53,12 @@ class ConvEncoder(nn.Module):
             width_in = width
         self.stages = nn.Sequential(*stages)
         self.stages.apply(_initialize)
-        self.spectrum = _LogSpectrum(channels, width_in, n_fft=n_fft, hop=math.prod(strides))
         self.layers = nn.Sequential(
             *(TransformerLayer(width_in, num_heads=num_heads, before=window, after=window) for _ in range(num_layers))
         )
 
     def forward(self, audio: Tensor) -> Tensor:
-        frames = rearrange(self.stages(audio), "b d n -> b n d")
-        return self.layers(frames + self.spectrum(audio))
-
-
-class _LogSpectrum(nn.Module):
-    """Linear map of the log-magnitude of every frame; [B, A, S] -> [B, N, D]."""
-
-    def __init__(self, channels: int, dim: int, *, n_fft: int, hop: int) -> None:
-        super().__init__()
-        self.n_fft, self.hop = n_fft, hop
-        window = torch.hann_window(n_fft)
-        self.register_buffer("window", window / window.square().sum().sqrt(), persistent=False)
-        self.project = keep_variance(nn.Linear(channels * (n_fft // 2 + 1), dim))
-
-    def forward(self, audio: Tensor) -> Tensor:
-        around = self.n_fft - self.hop
-        frames = nn.functional.pad(audio, (around // 2, around - around // 2)).unfold(-1, self.n_fft, self.hop)
-        magnitude = torch.fft.rfft(frames * self.window).abs()
-        # About -2 for silence, 0 at -40 dB, 2 at full scale.
-        level = 0.5 * (magnitude + SILENCE).log() - 0.5 * math.log(1e-2)
-        return self.project(rearrange(level, "b a n bins -> b n (a bins)"))
+        return self.layers(rearrange(self.stages(audio), "b d n -> b n d"))
 
 
 class _Downsample(nn.Module):
@@ -131,6 +104,9 @@ class Aggregator(nn.Module):
         # The noise of a wide posterior would hide the signal from the decoder at first, and the KL term
         # would then keep it hidden (posterior collapse): start narrow.
         nn.init.constant_(self.project[1].bias[latent_dim:], INITIAL_RAW_SCALE)
+        # The mean starts at zero: it is a correction of the cepstrum (see StftVAE.encode).
+        nn.init.zeros_(self.project[1].weight[:latent_dim])
+        nn.init.zeros_(self.project[1].bias[:latent_dim])
 
     def forward(self, frames: Tensor) -> Tensor:
         frames = rearrange(frames, "b (f p) d -> b f p d", p=self.patch)

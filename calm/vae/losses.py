@@ -10,6 +10,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from calm.vae.adversary import Verdict
+from calm.vae.cepstrum import mel_filters
 
 __all__ = [
     "SpectralDistance",
@@ -17,7 +18,6 @@ __all__ = [
     "adversarial_loss",
     "discriminator_loss",
     "feature_matching_loss",
-    "mel_filters",
     "stereo_views",
 ]
 
@@ -82,19 +82,6 @@ def stereo_views(audio: Tensor) -> Tensor:
         return audio
     left, right = audio[:, :1], audio[:, 1:]
     return torch.cat([left, right, (left + right) / 2, (left - right) / 2], dim=1)
-
-
-def mel_filters(num_mels: int, *, n_fft: int, sample_rate: int) -> Tensor:
-    """Triangular filters [num_mels, n_fft // 2 + 1] on the mel scale (2595 log10(1 + f / 700)); rows sum to 1."""
-    top = 2595 * torch.log10(torch.tensor(1 + sample_rate / 2 / 700, dtype=torch.float64))
-    edges = 700 * (10 ** (torch.linspace(0, 1, num_mels + 2, dtype=torch.float64) * top / 2595) - 1)
-    bins = torch.linspace(0, sample_rate / 2, n_fft // 2 + 1, dtype=torch.float64)
-    # A filter narrower than a bin would be empty: every side is at least one bin wide.
-    width = (edges[1:] - edges[:-1]).clamp_min(sample_rate / n_fft)
-    rising = 1 - (edges[1:-1, None] - bins) / width[:-1, None]
-    falling = 1 - (bins - edges[1:-1, None]) / width[1:, None]
-    filters = torch.minimum(rising, falling).clamp_min(0)
-    return (filters / filters.sum(dim=1, keepdim=True)).float()
 
 
 def discriminator_loss(real: Sequence[Verdict], fake: Sequence[Verdict]) -> Tensor:

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from calm.errors import ConfigError
 from calm.registry import register
 from calm.vae.base import VAE, Posterior
+from calm.vae.cepstrum import Cepstrum
 from calm.vae.decoder import Decoder
 from calm.vae.encoder import Aggregator, ConvEncoder
 from calm.vae.streaming import StftStream
@@ -98,7 +99,6 @@ class StftVAE(VAE):
                 kernel_size=config.encoder_kernel_size,
                 dilations=config.encoder_dilations,
                 num_layers=config.num_encoder_layers,
-                n_fft=config.n_fft,
                 **attention,
             ),
             Aggregator(
@@ -108,6 +108,14 @@ class StftVAE(VAE):
                 num_layers=config.num_aggregator_layers,
                 **attention,
             ),
+        )
+        self.cepstrum = Cepstrum(
+            config.channels,
+            config.latent_dim,
+            patch=config.patch,
+            n_fft=config.n_fft,
+            hop=frame_hop,
+            sample_rate=config.sample_rate,
         )
         self.decoder = Decoder(
             config.latent_dim,
@@ -132,6 +140,7 @@ class StftVAE(VAE):
     def encode(self, audio: Tensor) -> Posterior:
         self.check(audio)
         mean, scale = self.encoder(audio).float().chunk(2, dim=-1)
+        mean = mean + self.cepstrum(audio)
         return Posterior(mean=mean, std=F.softplus(scale) + MIN_STD)
 
     def decode(self, latents: Tensor) -> Tensor:
@@ -142,6 +151,6 @@ class StftVAE(VAE):
 
     def param_groups(self) -> Iterable[dict[str, Any]]:
         return [
-            {"part": "vae.encoder", "params": list(self.encoder.parameters())},
+            {"part": "vae.encoder", "params": [*self.encoder.parameters(), *self.cepstrum.parameters()]},
             {"part": "vae.decoder", "params": list(self.decoder.parameters())},
         ]

@@ -1,0 +1,90 @@
+"""Log-mel spectra and their cepstrum: the fixed analysis from which the encoder starts."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+
+__all__ = ["Cepstrum", "mel_filters"]
+
+SILENCE = 1e-4
+# Brings the latents of recordings near unit variance.
+GAIN = 4.0
+
+
+class Cepstrum(nn.Module):
+    """Linear map of a patch of log-mel frames to one row; [B, A, S] -> [B, F, C].
+
+    It starts as the low orders of a cosine transform over mel bands, frames of the patch and channels, scaled
+    to more even variances. That is close to the principal components of sound, so a decoder can learn from
+    the first step on; from random weights the latents spend minutes on loudness alone.
+
+    Args:
+        channels: A. latent_dim: C. patch: frames per row. n_fft, hop: window and distance of the frames in samples.
+        sample_rate: Hz.
+    """
+
+    def __init__(
+        self, channels: int, latent_dim: int, *, patch: int, n_fft: int, hop: int, sample_rate: int
+    ) -> None:
+        super().__init__()
+        self.patch, self.n_fft, self.hop = patch, n_fft, hop
+        num_mels = max(8, min(64, n_fft // 16))
+        window = torch.hann_window(n_fft)
+        self.register_buffer("window", window / window.square().sum().sqrt(), persistent=False)
+        self.register_buffer("filters", mel_filters(num_mels, n_fft=n_fft, sample_rate=sample_rate), persistent=False)
+        self.project = nn.Linear(channels * patch * num_mels, latent_dim)
+        with torch.no_grad():
+            self.project.bias.zero_()
+            self.project.weight.copy_(_cosine_rows(latent_dim, (channels, patch, num_mels)))
+
+    def forward(self, audio: Tensor) -> Tensor:
+        around = self.n_fft - self.hop
+        frames = nn.functional.pad(audio, (around // 2, around - around // 2)).unfold(-1, self.n_fft, self.hop)
+        mel = torch.fft.rfft(frames.float() * self.window).abs() @ self.filters.T
+        # About -2 for silence, 0 at -40 dB, 2 at full scale.
+        level = 0.5 * (mel + SILENCE).log() - 0.5 * math.log(1e-2)
+        return self.project(rearrange(level, "b a (f p) mels -> b f (a p mels)", p=self.patch))
+
+
+def _cosine_rows(num_rows: int, shape: tuple[int, ...]) -> Tensor:
+    """Return the ``num_rows`` lowest orders of the cosine transform over axes of ``shape``, [num_rows, prod(shape)].
+
+    Orders are ranked by the product of (1 + order) over the axes. The variance of a cepstral coefficient
+    falls roughly with the square of its order; the rows grow with the square root of theirs.
+    Rows beyond the transform are zero.
+    """
+    transforms = [_cosine_transform(size) for size in shape]
+    orders = sorted(itertools.product(*map(range, shape)), key=lambda o: (math.prod(1 + i for i in o), o))
+    rows = torch.zeros(num_rows, math.prod(shape))
+    for row, order in zip(rows, orders, strict=False):
+        basis = torch.ones(1)
+        for transform, i in zip(transforms, order, strict=True):
+            basis = torch.outer(basis, transform[i]).flatten()
+        row.copy_(basis * math.prod(1 + i for i in order) ** 0.5)
+    return GAIN * rows / math.prod(shape)
+
+
+def _cosine_transform(size: int) -> Tensor:
+    """Orthonormal DCT-II [size, size], one order per row, scaled so that every row has mean square 1."""
+    angles = math.pi / size * torch.outer(torch.arange(size), torch.arange(size) + 0.5)
+    scale = torch.full((size, 1), math.sqrt(2.0))
+    scale[0] = 1.0
+    return scale * angles.cos()
+
+
+def mel_filters(num_mels: int, *, n_fft: int, sample_rate: int) -> Tensor:
+    """Triangular filters [num_mels, n_fft // 2 + 1] on the mel scale (2595 log10(1 + f / 700)); rows sum to 1."""
+    top = 2595 * torch.log10(torch.tensor(1 + sample_rate / 2 / 700, dtype=torch.float64))
+    edges = 700 * (10 ** (torch.linspace(0, 1, num_mels + 2, dtype=torch.float64) * top / 2595) - 1)
+    bins = torch.linspace(0, sample_rate / 2, n_fft // 2 + 1, dtype=torch.float64)
+    # A filter narrower than a bin would be empty: every side is at least one bin wide.
+    width = (edges[1:] - edges[:-1]).clamp_min(sample_rate / n_fft)
+    rising = 1 - (edges[1:-1, None] - bins) / width[:-1, None]
+    falling = 1 - (bins - edges[1:-1, None]) / width[1:, None]
+    filters = torch.minimum(rising, falling).clamp_min(0)
+    return (filters / filters.sum(dim=1, keepdim=True)).float()
