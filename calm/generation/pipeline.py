@@ -226,5 +226,3 @@ def _device(name: str) -> torch.device:
     except (RuntimeError, AssertionError) as error:
         reason = str(error).split("\n")[0]
         raise ConfigError(f"Device '{name}' cannot be used ({reason})", allowed="auto, cpu, mps, cuda, cuda:N") from None
-
-

@@ -242,10 +242,10 @@ def _routed_residual(expert: Expert, index: Tensor, idle: list[Tensor]) -> Resid
     def residual(layer: int, normed: Tensor, hidden: Tensor) -> Tensor:
         if layer not in expert.layers:
             return hidden
-        out = expert(layer, normed.flatten(0, 1)[index])
         if not len(index):
-            idle.append(out.sum())
+            idle.append(expert(layer, normed.new_empty(0, normed.shape[-1])).sum())
             return hidden
+        out = expert(layer, normed.flatten(0, 1)[index])
         return hidden.flatten(0, 1).index_add(0, index, out.to(hidden.dtype)).view_as(hidden)
 
     return residual

@@ -41,6 +41,8 @@ class VAEStage(Part):
 
         decay_steps: steps to the end of the cosine decay; None takes the trainer's ``max_steps``.
         final_rate: learning rate at the end, as a share of the first.
+        encoder_rate: learning rate of the encoder, as a share of ``learning_rate``. A slow encoder gives the
+            decoder a target that holds still: much better after minutes of training.
         crop_seconds: length of the random crop that each clip is trained on; None takes clips whole.
         adversary_start_step: from here on the adversary is trained and listened to.
         freeze_encoder_step: from here on only the decoder is trained, on posterior means with noise of
@@ -57,6 +59,7 @@ class VAEStage(Part):
         warmup_steps: int = 200
         decay_steps: int | None = None
         final_rate: float = 0.05
+        encoder_rate: float = 1.0
         crop_seconds: float | None = None
         loss_n_ffts: tuple[int, ...] = (2048, 1024, 512, 256, 128)
         stft_weight: float = 1.0
@@ -187,8 +190,9 @@ class VAEStage(Part):
         config = self.config
         num_steps = self.trainer.max_steps if config.decay_steps is None else config.decay_steps
         groups = list(self.param_groups())
+        rates = {"adversary": config.adversary_learning_rate, "vae.encoder": config.encoder_rate * config.learning_rate}
         for group in groups:
-            group["lr"] = config.adversary_learning_rate if group["part"] == "adversary" else config.learning_rate
+            group["lr"] = rates.get(group["part"], config.learning_rate)
         optimizer = torch.optim.AdamW(
             groups, betas=(config.beta_first, config.beta_second), weight_decay=config.weight_decay
         )

@@ -1,4 +1,4 @@
-"""Life of a model before it is trained: curriculum, optimizer, averaged weights, checkpoints, and `fit`.
+"""Life of a model before it is trained: curriculum, optimizer, averaged weights, checkpoints; `calm.training.fit` runs it all.
 
 Names are looked up on first use, so that reading a configuration does not import torch.
 """
@@ -18,7 +18,6 @@ _HOMES = {
     "Phase": "config",
     "TrainerConfig": "config",
     "build_optimizer": "optim",
-    "fit": "fit",
     "phase_at": "curriculum",
     "train": "fit",
     "weights_at": "curriculum",

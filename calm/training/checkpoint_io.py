@@ -1,7 +1,7 @@
 """Checkpoint files that are either complete or absent, and are read as plain tensors only.
 
 Lightning writes through a temporary folder that may lie on another file system, where its final move is
-a copy: a kill or a full disk then destroys the last good checkpoint (SCALE 1, trap 2).
+a copy: a kill or a full disk then destroys the last good checkpoint.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ class StopWatch:
     """Listens for SIGINT and SIGTERM and watches the clock, between ``start`` and ``finish``.
 
     A handler that raised, or saved at once, would leave the other ranks waiting in a collective
-    (SCALE 1, trap 3). A second Ctrl-C does not wait.
+   . A second Ctrl-C does not wait.
 
     Args:
         max_minutes: time limit, or None.
