@@ -14,9 +14,9 @@ from calm.types import TASKS
 __all__ = ["training_section"]
 
 GENERATOR_NOTE = (
-    "Error of the predicted velocity; 1 would be about what always guessing the mean gives. The thin line is the "
-    "training loss, the dots are held-out clips with averaged weights. Grey bands are the phases of the curriculum: "
-    "the speech expert is switched on in the last one."
+    "Error of the predicted velocity, which is data minus noise, both of variance 1: always guessing zero gives 2, and "
+    "what cannot be known from the text and the past keeps the error above 0. The thin line is training, the dots are "
+    "held-out clips with averaged weights. Bands are the phases of the curriculum."
 )
 VAE_NOTE = (
     "Distance between original and reconstruction, on random crops in training (thin) and on held-out clips (dots). "
@@ -24,7 +24,7 @@ VAE_NOTE = (
 )
 NOISE_NOTE = (
     "Held-out error by noise level, at the last validation. On the left the input is pure noise and the model must "
-    "guess from the text and the past; on the right it is almost the clean latent and only fine noise remains."
+    "guess from the text and the past; on the right it is almost clean and only fine noise is left to be told apart."
 )
 
 

@@ -1,4 +1,4 @@
-"""The encoder: strided Snake convolutions, windowed attention, and an aggregator that keeps one row per patch."""
+"""The encoder: strided Snake convolutions, windowed attention, an aggregator that keeps one row per patch."""
 
 from __future__ import annotations
 
@@ -9,13 +9,29 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from calm.vae.attention import TransformerLayer
+from calm.vae.cepstrum import Cepstrum
 from calm.vae.layers import ResidualUnit, Snake, keep_variance
 
-__all__ = ["Aggregator", "ConvEncoder"]
+__all__ = ["Aggregator", "ConvEncoder", "Encoder"]
 
 # softplus(-5) = 0.007
 INITIAL_RAW_SCALE = -5.0
 RESIDUAL_GAIN = 0.3
+
+
+class Encoder(nn.Module):
+    """Audio [B, A, S] -> mean and raw scale of the posterior, each [B, F, C].
+
+    The mean is a cepstrum (see there) plus what convolutions and attention add to it, at first nothing.
+    """
+
+    def __init__(self, frames: ConvEncoder, aggregator: Aggregator, cepstrum: Cepstrum) -> None:
+        super().__init__()
+        self.frames, self.aggregator, self.cepstrum = frames, aggregator, cepstrum
+
+    def forward(self, audio: Tensor) -> tuple[Tensor, Tensor]:
+        correction, scale = self.aggregator(self.frames(audio)).float().chunk(2, dim=-1)
+        return self.cepstrum(audio) + correction, scale
 
 
 class ConvEncoder(nn.Module):
@@ -104,7 +120,7 @@ class Aggregator(nn.Module):
         # The noise of a wide posterior would hide the signal from the decoder at first, and the KL term
         # would then keep it hidden (posterior collapse): start narrow.
         nn.init.constant_(self.project[1].bias[latent_dim:], INITIAL_RAW_SCALE)
-        # The mean starts at zero: it is a correction of the cepstrum (see StftVAE.encode).
+        # The mean starts at zero: it corrects the cepstrum (see Encoder).
         nn.init.zeros_(self.project[1].weight[:latent_dim])
         nn.init.zeros_(self.project[1].bias[:latent_dim])
 

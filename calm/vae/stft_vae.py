@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from calm.errors import ConfigError
@@ -15,7 +15,7 @@ from calm.registry import register
 from calm.vae.base import VAE, Posterior
 from calm.vae.cepstrum import Cepstrum
 from calm.vae.decoder import Decoder
-from calm.vae.encoder import Aggregator, ConvEncoder
+from calm.vae.encoder import Aggregator, ConvEncoder, Encoder
 from calm.vae.streaming import StftStream
 
 __all__ = ["StftVAE"]
@@ -90,8 +90,7 @@ class StftVAE(VAE):
         )
         self.config = config
         attention = {"num_heads": config.num_heads, "window": config.attention_window_frames}
-        width = config.encoder_widths[-1]
-        self.encoder = nn.Sequential(
+        self.encoder = Encoder(
             ConvEncoder(
                 config.channels,
                 strides=config.strides,
@@ -102,20 +101,20 @@ class StftVAE(VAE):
                 **attention,
             ),
             Aggregator(
-                width,
+                config.encoder_widths[-1],
                 latent_dim=config.latent_dim,
                 patch=config.patch,
                 num_layers=config.num_aggregator_layers,
                 **attention,
             ),
-        )
-        self.cepstrum = Cepstrum(
-            config.channels,
-            config.latent_dim,
-            patch=config.patch,
-            n_fft=config.n_fft,
-            hop=frame_hop,
-            sample_rate=config.sample_rate,
+            Cepstrum(
+                config.channels,
+                config.latent_dim,
+                patch=config.patch,
+                n_fft=config.n_fft,
+                hop=frame_hop,
+                sample_rate=config.sample_rate,
+            ),
         )
         self.decoder = Decoder(
             config.latent_dim,
@@ -139,8 +138,7 @@ class StftVAE(VAE):
 
     def encode(self, audio: Tensor) -> Posterior:
         self.check(audio)
-        mean, scale = self.encoder(audio).float().chunk(2, dim=-1)
-        mean = mean + self.cepstrum(audio)
+        mean, scale = self.encoder(audio)
         return Posterior(mean=mean, std=F.softplus(scale) + MIN_STD)
 
     def decode(self, latents: Tensor) -> Tensor:
@@ -151,6 +149,6 @@ class StftVAE(VAE):
 
     def param_groups(self) -> Iterable[dict[str, Any]]:
         return [
-            {"part": "vae.encoder", "params": [*self.encoder.parameters(), *self.cepstrum.parameters()]},
+            {"part": "vae.encoder", "params": list(self.encoder.parameters())},
             {"part": "vae.decoder", "params": list(self.decoder.parameters())},
         ]

@@ -1,0 +1,93 @@
+"""What the README tells people to type works: every `calm` line and every Python block is run.
+
+Training lines are resolved with ``--show``: what training does is tested in test_spine.py.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from calm import audio
+from calm.config import load_config
+from calm.model.build import build_model
+from calm.model.checkpoint import save_pretrained
+from calm.types import Waveform
+
+ROOT = Path(__file__).parents[2]
+BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", (ROOT / "README.md").read_text(), flags=re.MULTILINE | re.DOTALL)
+LINES = [line.partition("  #")[0] for language, text in BLOCKS if not language for line in text.splitlines()]
+COMMANDS = [shlex.split(line)[1:] for line in LINES if line.startswith("calm ")]
+PYTHON = [text for language, text in BLOCKS if language == "python"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """A folder as after `make demo`, with a tiny untrained model and a few recordings of one's own."""
+    folder = tmp_path_factory.mktemp("readme")
+    parts = ["model=ar_flow", "vae=tiny", "backbone=tiny", "head=rectified_flow", "expert=speech_ffn"]
+    config = load_config([*parts, "name=demo", "sampler.num_steps=1", "sampler.max_seconds=1"])
+    torch.manual_seed(0)
+    save_pretrained(folder / "runs/demo/export", model=build_model(config), config=config)
+    recordings = folder / "my_recordings"
+    recordings.mkdir()
+    entries = []
+    for index, task in enumerate(("speech", "sound", "music")):
+        wave = Waveform(audio=0.1 * torch.randn(1, 16000), sample_rate=16000)
+        audio.write(recordings / f"{index}.wav", wave, provenance=None)
+        entries.append({"file_name": f"{index}.wav", "task": task, "text": "some words"})
+    (recordings / "metadata.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in entries))
+    audio.write(folder / "me.wav", Waveform(audio=0.1 * torch.randn(1, 32000), sample_rate=16000), provenance=None)
+    return folder
+
+
+def run(words: list[str], folder: Path) -> str:
+    done = subprocess.run(
+        [sys.executable, *words], cwd=folder, env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
+        capture_output=True, text=True, timeout=120,
+    )
+    assert done.returncode == 0, f"{words}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def test_every_command_line_works_in_the_order_in_which_it_stands(folder):
+    assert len(COMMANDS) >= 10
+    for words in COMMANDS:
+        if words[0] == "train" and "--show" not in words:
+            words = [*words, "--show"]
+        assert run(["-m", "calm", *words], folder)
+
+
+@pytest.mark.parametrize("code", PYTHON, ids=range(len(PYTHON)))
+def test_every_python_block_runs(folder, code):
+    (folder / "block.py").write_text(code)
+    run(["block.py"], folder)
+
+
+def test_the_two_commands_are_those_of_the_makefile_and_ci_runs_the_second():
+    make = (ROOT / "Makefile").read_text()
+    assert "make demo" in LINES and "make test" in LINES
+    assert all(f"\n{target}:" in make for target in ("demo", "test"))
+    script = [line for line in (ROOT / ".ci/run").read_text().splitlines() if line and not line.startswith(("#", "set", "cd"))]
+    assert script == ["make test"]
+
+
+def test_the_tree_names_what_exists():
+    tree = next(text for language, text in BLOCKS if not language and text.startswith("calm/"))
+    for name in re.findall(r"\b[a-z_0-9]+\.py\b", tree):
+        assert list((ROOT / "calm").rglob(name)), name
+    for folder in re.findall(r"^([a-z_]+)/", tree, flags=re.MULTILINE):
+        assert (ROOT / folder).is_dir(), folder
+
+
+def test_no_link_of_the_readme_is_broken():
+    for target in re.findall(r"\]\((?!http)([^)#]+)\)", (ROOT / "README.md").read_text()):
+        assert (ROOT / target).exists(), target
