@@ -15,11 +15,11 @@ VAE_SHARE, GENERATOR_SHARE = 0.35, 0.4
 #: a model that is small enough to learn three clips by heart within a minute
 OVERFIT_MODEL = (
     "model.num_noisy_copies=4",
-    "backbone.dim=128",
-    "backbone.num_layers=4",
+    "backbone.dim=96",
+    "backbone.num_layers=3",
     "backbone.num_heads=4",
     "backbone.num_kv_heads=4",
-    "backbone.ffn_dim=384",
+    "backbone.ffn_dim=288",
 )
 
 

@@ -82,7 +82,7 @@ def _facts(plan: DemoPlan, ledger: Ledger) -> list[Fact]:
         Fact(label="corpus", value=f"{hours}; {shards['speakers']} voices"),
         Fact(label="training", value=f"VAE {steps['vae']:,} steps, generator {steps['generator']:,} steps"),
         Fact(label="machine", value=describe_machine()),
-        Fact(label="software", value=f"torch {torch.__version__}, {torch.get_num_threads()} threads"),
+        Fact(label="software", value=f"torch {torch.__version__}, threads: {torch.get_num_threads()}"),
         Fact(label="whole demo", value=duration(sum(map(ledger.seconds, ledger.stages)))),
     ]
 

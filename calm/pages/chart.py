@@ -14,6 +14,8 @@ __all__ = ["Line", "line_chart"]
 
 WIDTH, HEIGHT = 360, 216
 LEFT, RIGHT, TOP, BOTTOM = 40, 18, 22, 34
+#: share of the steps that does not count for the range of the y axis
+START_SHARE = 0.05
 #: width of a letter in a band's label, in units of the picture
 LETTER = 6.2
 
@@ -67,12 +69,14 @@ def line_chart(lines: Sequence[Line], *, title: str, x_label: str, bands: Sequen
 
 
 def _axes(points: Points) -> Axes:
-    steps, values = [p[0] for p in points], [p[1] for p in points]
+    end = max(step for step, _ in points)
+    # The first few steps of a fresh model tower over everything that follows; they may leave the picture.
+    values = [value for step, value in points if step >= START_SHARE * end]
     low, high = min(values), max(values)
     # A curve that falls by half or more is read against zero; a flat one against its own range.
     low = 0.0 if 0 <= low < 0.6 * high else low
     margin = 0.06 * (high - low) or max(abs(high), 1.0) * 0.1
-    return Axes(x=(0.0, max(*steps, 1.0)), y=(low if low == 0 else low - margin, high + margin))
+    return Axes(x=(0.0, max(end, 1.0)), y=(low if low == 0 else low - margin, high + margin))
 
 
 def _bands(axes: Axes, bands: Sequence[Band]) -> list[Element]:
@@ -106,7 +110,7 @@ def _grid(axes: Axes, x_label: str) -> list[Element]:
 def _curve(axes: Axes, line: Line) -> list[Element]:
     places = [(axes.px(x), axes.py(y)) for x, y in line.points]
     path = " ".join(f"{'ML'[index > 0]}{x} {y}" for index, (x, y) in enumerate(places))
-    dots = places if line.style == "val" and len(places) <= 40 else places[:1] if len(places) == 1 else []
+    dots = places if line.style.startswith("val") and len(places) <= 40 else places[:1] if len(places) == 1 else []
     return [
         h("path", d=path, class_=f"line {line.style}", fill="none"),
         *(h("circle", cx=x, cy=y, r=2.4, class_=f"dot {line.style}") for x, y in dots),
