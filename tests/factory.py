@@ -30,6 +30,18 @@ TINY_VAE = {
     "n_fft": 32,
     "stft_hop": 8,
 }
+#: 80 samples per latent, strides that are no powers of two, an encoder without dilation
+UNEVEN_VAE = {
+    **TINY_VAE,
+    "latent_dim": 6,
+    "attention_window_frames": 3,
+    "strides": (8, 5),
+    "encoder_widths": (8, 16),
+    "encoder_kernel_size": 3,
+    "encoder_dilations": (1,),
+    "n_fft": 80,
+    "stft_hop": 20,
+}
 HEADS = {"ar_flow": "rectified_flow", "head_flow": "mlp"}
 
 

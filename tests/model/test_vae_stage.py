@@ -14,28 +14,9 @@ from calm.errors import ConfigError
 from calm.model.vae_stage import VAEStage
 from calm.registry import build
 from calm.types import Batch
+from tests.factory import UNEVEN_VAE
 
-VAE = {
-    "name": "stft_vae",
-    "sample_rate": 16000,
-    "channels": 1,
-    "latent_dim": 4,
-    "patch": 2,
-    "num_heads": 2,
-    "attention_window_frames": 3,
-    "strides": (8, 5),
-    "encoder_widths": (8, 16),
-    "encoder_kernel_size": 3,
-    "encoder_dilations": (1,),
-    "num_encoder_layers": 1,
-    "num_aggregator_layers": 1,
-    "decoder_width": 16,
-    "num_decoder_layers": 1,
-    "output_width": 16,
-    "num_output_blocks": 1,
-    "n_fft": 80,
-    "stft_hop": 20,
-}
+VAE = UNEVEN_VAE | {"latent_dim": 4}
 ADVERSARY = {"name": "stft_disc", "n_ffts": (256, 128), "width": 4, "num_layers": 2}
 STAGE = {"name": "vae_stage", "learning_rate": 1e-3, "warmup_steps": 1, "loss_n_ffts": (256, 64)}
 HOP = 80

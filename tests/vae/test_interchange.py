@@ -8,28 +8,10 @@ import torch
 from calm.errors import InputError
 from calm.registry import build, names
 from calm.vae import VAE
+from tests.factory import UNEVEN_VAE
 
 # The smallest useful options of each VAE; a new one is tested with its defaults.
-STFT_TINY = {
-    "sample_rate": 16000,
-    "channels": 1,
-    "latent_dim": 6,
-    "patch": 2,
-    "num_heads": 2,
-    "attention_window_frames": 3,
-    "strides": (8, 5),
-    "encoder_widths": (8, 16),
-    "encoder_kernel_size": 3,
-    "encoder_dilations": (1,),
-    "num_encoder_layers": 1,
-    "num_aggregator_layers": 1,
-    "decoder_width": 16,
-    "num_decoder_layers": 1,
-    "output_width": 16,
-    "num_output_blocks": 1,
-    "n_fft": 80,
-    "stft_hop": 20,
-}
+STFT_TINY = {key: value for key, value in UNEVEN_VAE.items() if key != "name"}
 VARIANTS = {
     "stft_vae": {
         "mono": STFT_TINY,

@@ -11,27 +11,9 @@ from calm.errors import ConfigError
 from calm.vae.attention import WindowedAttention
 from calm.vae.istft import OverlapAdd
 from calm.vae.stft_vae import StftVAE
+from tests.factory import UNEVEN_VAE
 
-CONFIG = StftVAE.Config(
-    sample_rate=16000,
-    channels=1,
-    latent_dim=6,
-    patch=2,
-    num_heads=2,
-    attention_window_frames=4,
-    strides=(8, 5),
-    encoder_widths=(8, 16),
-    encoder_kernel_size=3,
-    encoder_dilations=(1,),
-    num_encoder_layers=1,
-    num_aggregator_layers=1,
-    decoder_width=16,
-    num_decoder_layers=1,
-    output_width=16,
-    num_output_blocks=1,
-    n_fft=80,
-    stft_hop=20,
-)
+CONFIG = StftVAE.Config(**UNEVEN_VAE | {"attention_window_frames": 4})
 
 
 def build(**changes) -> StftVAE:
