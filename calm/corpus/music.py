@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 
 from calm.corpus.clip import Clip, ClipPlan
@@ -88,6 +90,7 @@ def write_caption(rng: np.random.Generator, score: Score) -> str:
         rest=_listed(rest),
         all=_listed(score.instruments),
     )
+    text = re.sub(r"\ba(?= [aeiou])", "an", text)
     return text[0].upper() + text[1:] + "."
 
 

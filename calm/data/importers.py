@@ -77,7 +77,7 @@ def find_manifest(source: Path, format_: str | None = None) -> Path:
     """Return the manifest file of ``source``; raises DataError with what was looked for."""
     if format_ is not None and format_ not in FORMATS:
         raise InputError(
-            f"Unknown format '{format_}'. {did_you_mean(format_, FORMATS) or ''}".strip(), where="--format", allowed=FORMATS
+            f"Unknown format '{format_}'. {did_you_mean(format_, FORMATS) or ''}".strip(), where="format_", allowed=FORMATS
         )
     if not source.exists():
         raise DataError("No such file or folder", where=source, hint="check the path")
