@@ -1,4 +1,4 @@
-"""The same prompts, rendered to audio again at every numbered checkpoint: progress one can hear."""
+"""The same prompts, rendered to audio again at every numbered checkpoint and at the end: progress one can hear."""
 
 from __future__ import annotations
 
@@ -55,10 +55,16 @@ class SampleRenderer(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
+        if window_ends(trainer) and step_of(trainer) % self.every_steps == 0:
+            self._render(trainer, pl_module)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if step_of(trainer) % self.every_steps:
+            self._render(trainer, pl_module)
+
+    def _render(self, trainer: Trainer, pl_module: LightningModule) -> None:
         step = step_of(trainer)
-        if not self.prompts or not window_ends(trainer) or step % self.every_steps:
-            return
-        if trainer.is_global_zero:
+        if self.prompts and trainer.is_global_zero:
             with self.ema.averaged(pl_module), evaluating(pl_module), torch.no_grad():
                 self.render(pl_module, step=step)
         trainer.strategy.barrier("samples")
