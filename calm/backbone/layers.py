@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import torch
@@ -49,9 +50,15 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask) -> Tensor:
     if mask is None or isinstance(mask, Tensor):
         mask = None if mask is None else mask[:, None]
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, enable_gqa=grouped)
+    return _flex_attention()(q, k, v, block_mask=mask, enable_gqa=grouped)
+
+
+@functools.cache
+def _flex_attention():
+    """FlexAttention, compiled once: called eagerly it would materialise all scores."""
     from torch.nn.attention.flex_attention import flex_attention
 
-    return flex_attention(q, k, v, block_mask=mask, enable_gqa=grouped)
+    return torch.compile(flex_attention, dynamic=True)
 
 
 class Attention(nn.Module):

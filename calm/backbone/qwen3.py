@@ -39,6 +39,8 @@ class Qwen3(Transformer):
         super(Transformer, self).__init__()
         self._build_layers(sizes, head_dim=sizes.head_dim)
         self.tokenizer = build_tokenizer(str(folder))
+        #: what an exported model needs besides its weights
+        self.assets = (folder / "config.json", folder / "tokenizer.json")
         self.embed_tokens = nn.Embedding(sizes.vocab_size, sizes.dim)
         self._initialize()
         if config.weights == "pretrained":

@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from calm.errors import ConfigError
+from calm.generation.checks import LIMITS, check
+
 __all__ = ["SamplerConfig"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class SamplerConfig:
-    """Defaults of generation; every call may override them."""
+    """Defaults of generation; every call may override them. Raises ConfigError for a value beyond its limit."""
 
     name: str = "default"
     #: ODE steps per block; NFE = steps x order of the solver x (2 with guidance)
@@ -37,3 +40,7 @@ class SamplerConfig:
     stop_threshold: float = 0.5
     #: cap for clips without a requested duration
     max_seconds: float = 30.0
+
+    def __post_init__(self) -> None:
+        keys = [key for key in LIMITS if key.startswith("sampler.")]
+        check({key: getattr(self, key.removeprefix("sampler.")) for key in keys}, error=ConfigError)

@@ -115,7 +115,10 @@ class AudioCALM:
         """
         if not isinstance(text, str):
             raise InputError("Streaming takes one prompt", where="text", hint="use generate() for batches")
-        plan = self._plan(text, task, options)
+        # Planned here, not at the first piece: a bad argument is refused by the call itself.
+        return self._stream(self._plan(text, task, options))
+
+    def _stream(self, plan: Plan) -> Iterator[Waveform]:
         vae, ends = self.model.vae, _Ends(plan)
         decoder = vae.stream()
         skip, sent, total = _history_samples(plan, self.model), 0, None

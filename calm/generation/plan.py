@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from calm.audio.transforms import resample, to_channels
 from calm.errors import InputError
+from calm.generation.checks import LIMITS, MAX_DURATION_SECONDS, check, check_texts
 from calm.generation.config import SamplerConfig
-from calm.generation.guidance import GUIDANCE
 from calm.generation.request import Request, VoiceReference
 from calm.generation.sampler import Settings
-from calm.generation.solver import GRIDS, SOLVERS
 from calm.model.generator import Generator
 from calm.model.prompt import Prompt
 from calm.text import describe, normalize, tidy
@@ -27,7 +27,6 @@ __all__ = ["Call", "Plan", "make_plan"]
 REFERENCE_SECONDS = 5.0
 #: speech is at most so slow: the cap on its length when the stop head never fires
 MAX_SECONDS_PER_CHARACTER, EXTRA_SECONDS = 0.2, 2.0
-MAX_DURATION_SECONDS = 3600.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,23 +66,18 @@ class Plan:
 
 def make_plan(model: Generator, sampler: SamplerConfig, call: Call, *, text_style: str = "description") -> Plan:
     """Check a call and resolve it. Raises InputError that names the argument."""
-    _check(call)
-    texts = [call.text] if isinstance(call.text, str) else list(call.text)
-    if not texts:
-        raise InputError("No prompt was given", where="text")
+    texts, call = check_texts(call.text), _checked(call, text_style=text_style)
+    _check_duration(model, call)
     block_size = call.block_size or sampler.block_size or model.config.block_sizes[0]
     requests = tuple(
         _request(model, sampler, call, text, seed=call.seed + i, text_style=text_style) for i, text in enumerate(texts)
     )
     reference, history = _reference_latents(model, call, block_size=block_size)
-    window = round((call.window_seconds or 0) * model.vae.frame_rate / block_size) or sampler.window_blocks
     count = len(requests)
     return Plan(
         requests=requests,
         prompt=_prompt(model, [r.description for r in requests], call.task, reference),
-        negative=None
-        if call.negative_prompt is None
-        else _prompt(model, [requests[0].negative_description] * count, call.task, reference[:0]),
+        negative=_negative(model, call, requests, reference),
         history=None if history is None else history.expand(count, -1, -1),
         settings=Settings(
             num_steps=call.steps or sampler.num_steps,
@@ -92,7 +86,7 @@ def make_plan(model: Generator, sampler: SamplerConfig, call: Call, *, text_styl
             guidance=call.guidance or sampler.guidance,
             guidance_interval=tuple(sampler.guidance_interval),
             block_size=block_size,
-            window_blocks=window or None,
+            window_blocks=_window_blocks(model, sampler, call, block_size=block_size),
             cfg_scale=tuple(r.cfg_scale for r in requests),
             temperature=tuple(r.temperature for r in requests),
             seeds=tuple(r.seed for r in requests),
@@ -158,34 +152,64 @@ def _reference_latents(model: Generator, call: Call, *, block_size: int) -> tupl
         return empty, None
     waveform = to_channels(resample(call.reference.waveform, vae.sample_rate), vae.channels)
     continued = bool(call.reference.text)
-    # A transcript covers the whole clip, so a clip to be continued must not be cut.
-    samples = waveform.audio.shape[-1] if continued else min(waveform.audio.shape[-1], int(REFERENCE_SECONDS * vae.sample_rate))
-    unit = vae.hop * (block_size if continued else 1)
-    if samples < unit:
+    samples, whole = waveform.audio.shape[-1], waveform.audio[None]
+    if samples < vae.hop:
         raise InputError(
-            f"The reference clip has {waveform.seconds:.2f} s", where="reference", allowed=f"at least {unit / vae.sample_rate:.2f} s"
+            f"The reference clip has {waveform.seconds:.2f} s", where="reference", allowed=f"at least {vae.hop / vae.sample_rate:.2f} s"
         )
-    audio = waveform.audio[None, :, : samples - samples % unit].to(weight)
-    latents = vae.to_latents(audio)[0]
+    if continued:
+        # A transcript covers the whole clip, and speech goes on from its end: only its start may be stretched.
+        audio = F.pad(whole, (-samples % (vae.hop * block_size), 0))
+    else:
+        samples = min(samples, int(REFERENCE_SECONDS * vae.sample_rate))
+        audio = whole[..., : samples - samples % vae.hop]
+    latents = vae.to_latents(audio.to(weight))[0]
     return (empty, latents) if continued else (latents, None)
 
 
-def _check(call: Call) -> None:
-    checks = {
-        "duration": (call.duration, lambda x: 0 < x <= MAX_DURATION_SECONDS, f"seconds, above 0, at most {MAX_DURATION_SECONDS:.0f}"),
-        "steps": (call.steps, lambda x: 1 <= x <= 1000, "1 to 1000"),
-        "cfg_scale": (call.cfg_scale, lambda x: 0 <= x <= 100, "0 to 100; 1 is without guidance"),
-        "temperature": (call.temperature, lambda x: 0 <= x <= 4, "0 to 4"),
-        "seed": (call.seed, lambda x: 0 <= x < 2**63, "0 to 2^63 - 1"),
-        "block_size": (call.block_size, lambda x: 1 <= x <= 16, "1 to 16 latents"),
-        "max_seconds": (call.max_seconds, lambda x: 0 < x <= MAX_DURATION_SECONDS, "seconds, above 0"),
-        "window_seconds": (call.window_seconds, lambda x: x > 0, "seconds, above 0"),
-        "solver": (call.solver, SOLVERS.__contains__, ", ".join(SOLVERS)),
-        "grid": (call.grid, GRIDS.__contains__, ", ".join(GRIDS)),
-        "guidance": (call.guidance, GUIDANCE.__contains__, ", ".join(GUIDANCE)),
-    }
-    for name, (value, accepted, allowed) in checks.items():
-        if value is not None and not accepted(value):
-            raise InputError(f"{name} = {value} is not accepted", where=name, allowed=allowed)
+def _checked(call: Call, *, text_style: str) -> Call:
+    """The call with plain numbers. Raises InputError for an argument that is not accepted."""
+    # Only the seed has no default in the sampler, so None is not among its values.
+    given = {name: getattr(call, name) for name in LIMITS if name in Call.__dataclass_fields__}
+    given = {name: value for name, value in given.items() if value is not None or name == "seed"}
+    call = replace(call, **check(given, error=InputError))
+    if call.reference is not None and not isinstance(call.reference, VoiceReference):
+        raise InputError(f"{call.reference!r} is no reference", where="reference", allowed="a VoiceReference")
     if call.task is not Task.SPEECH and (call.voice or call.reference):
         raise InputError(f"A voice was given for {call.task}", where="voice", allowed="task speech only")
+    if call.voice and text_style == "raw":
+        raise InputError(
+            "The model was trained on raw text and knows no voice descriptions",
+            where="voice",
+            hint="leave it out, or give a reference clip",
+        )
+    return call
+
+
+def _check_duration(model: Generator, call: Call) -> None:
+    vae = model.vae
+    if call.duration is not None and round(call.duration * vae.sample_rate) < vae.hop:
+        raise InputError(
+            f"duration = {call.duration} is shorter than one latent frame",
+            where="duration",
+            allowed=f"at least {math.ceil(1e4 * vae.hop / vae.sample_rate) / 1e4:g} s",
+        )
+
+
+def _window_blocks(model: Generator, sampler: SamplerConfig, call: Call, *, block_size: int) -> int | None:
+    """Blocks of sliding history, at least one; None for all."""
+    if call.window_seconds is None:
+        return sampler.window_blocks or None
+    # No clip is longer than the maximum, and the cache is allocated for the window.
+    seconds = min(call.window_seconds, MAX_DURATION_SECONDS)
+    return max(1, round(seconds * model.vae.frame_rate / block_size))
+
+
+def _negative(model: Generator, call: Call, requests: tuple[Request, ...], reference: Tensor) -> Prompt | None:
+    if call.negative_prompt is None:
+        return None
+    if all(request.cfg_scale == 1 for request in requests):
+        raise InputError(
+            "A negative prompt has no effect without guidance", where="negative_prompt", hint="set cfg_scale above 1"
+        )
+    return _prompt(model, [str(r.negative_description) for r in requests], call.task, reference[:0])

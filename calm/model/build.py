@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from calm.errors import ConfigError
-from calm.model.checkpoint import load_into
+from calm.errors import CheckpointError, ConfigError
+from calm.model.checkpoint import ORIGIN_KEYS, load_config_of, load_into
 from calm.model.generator import Generator
 from calm.part import Part
 from calm.registry import build, lookup
@@ -25,6 +27,7 @@ def build_model(config: RunConfig) -> Part:
     root_class = lookup("model", config.model.name)
     vae = _require(build("vae", config.vae), "vae", root=config.model.name)
     if config.vae_ckpt_path:
+        _check_same("vae", config, config.vae_ckpt_path)
         load_into(vae, config.vae_ckpt_path, prefix="vae.")
     if issubclass(root_class, Generator):
         root = _build_generator(root_class, config, vae)
@@ -32,6 +35,8 @@ def build_model(config: RunConfig) -> Part:
         adversary = build("adversary", config.adversary, channels=vae.channels)
         root = root_class(config.model, vae=vae, adversary=adversary)
     if config.pretrained_ckpt_path:
+        for group in ("vae", "backbone"):
+            _check_same(group, config, config.pretrained_ckpt_path)
         load_into(root, config.pretrained_ckpt_path)
     return root
 
@@ -46,6 +51,28 @@ def _build_generator(root_class: type[Generator], config: RunConfig, vae: VAE) -
         head=_require(build("head", config.head, latent_dim=vae.latent_dim, **sizes), "head", root=config.model.name),
         expert=build("expert", config.expert, ffn_dim=backbone.ffn_dim, num_layers=backbone.num_layers, **sizes),
     )
+
+
+def _check_same(group: str, config: RunConfig, folder: str | Path) -> None:
+    """Raise CheckpointError unless a part is configured as in the checkpoint: equal shapes do not make equal parts.
+
+    A sample rate, a look-ahead or a rotary base leaves no trace in the shapes of the weights.
+    """
+    saved, given = getattr(load_config_of(folder), group), getattr(config, group)
+    if type(saved) is not type(given):
+        differing = [f"{group}: {getattr(saved, 'name', 'none')} there, {getattr(given, 'name', 'none')} here"]
+    else:
+        differing = [
+            f"{group}.{field.name}: {getattr(saved, field.name)} there, {getattr(given, field.name)} here"
+            for field in dataclasses.fields(given or ())
+            if field.name not in ORIGIN_KEYS and getattr(saved, field.name) != getattr(given, field.name)
+        ]
+    if differing:
+        raise CheckpointError(
+            "The checkpoint belongs to another configuration: " + "; ".join(differing),
+            where=folder,
+            hint=f"choose the same {group} as the checkpoint, or another checkpoint",
+        )
 
 
 def _require(part, kind: str, *, root: str):

@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from calm.audio import write_bytes
 from calm.config import load_config_file, save_config
 from calm.errors import CheckpointError
 
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
 __all__ = ["WEIGHTS", "load_config_of", "load_into", "save_pretrained"]
 
 WEIGHTS, CONFIG = "model.safetensors", "config.yaml"
+#: folder of an export with the files that a pretrained backbone needs besides its weights
+BACKBONE = "backbone"
+#: keys that say where a part's first weights came from; they mean nothing once weights are loaded
+ORIGIN_KEYS = ("path", "weights")
 #: parts that only training needs
 _TRAINING_ONLY = ("adversary.",)
 
@@ -52,15 +57,28 @@ def save_pretrained(
         os.replace(partial, folder / WEIGHTS)
     finally:
         partial.unlink(missing_ok=True)
-    # The folder is complete in itself: it must not ask for the files it was made from.
-    own = dataclasses.replace(config, vae_ckpt_path=None, pretrained_ckpt_path=None, ckpt_path=None)
-    save_config(own, folder / CONFIG)
+    for asset in getattr(getattr(model, "backbone", None), "assets", ()):
+        write_bytes(folder / BACKBONE / asset.name, asset.read_bytes())
+    save_config(_complete_in_itself(config), folder / CONFIG)
     return folder
+
+
+def _complete_in_itself(config: RunConfig) -> RunConfig:
+    """The configuration of an export: it must not ask for the files that its weights first came from."""
+    parts = {
+        group: dataclasses.replace(part, weights="random")
+        for group in ("vae", "backbone")
+        if hasattr(part := getattr(config, group), "weights")
+    }
+    return dataclasses.replace(config, vae_ckpt_path=None, pretrained_ckpt_path=None, ckpt_path=None, **parts)
 
 
 def load_config_of(folder: str | Path) -> RunConfig:
     """Read the configuration of an exported folder."""
-    return load_config_file(_existing(Path(folder), CONFIG), imports="refuse")
+    config = load_config_file(_existing(Path(folder), CONFIG), imports="refuse")
+    if (Path(folder) / BACKBONE).is_dir():
+        config = dataclasses.replace(config, backbone=dataclasses.replace(config.backbone, path=str(Path(folder) / BACKBONE)))
+    return config
 
 
 def load_into(module: nn.Module, folder: str | Path, *, prefix: str = "") -> None:

@@ -74,9 +74,12 @@ class Targets:
         num_copies: int,
         generator: torch.Generator | None,
     ) -> Targets:
-        """Cut latents [B, F, C] to whole blocks and draw noise and one time per block and copy."""
-        available = latents.shape[1] // block_size
-        blocks = (-(-num_frames // block_size)).clamp(1, available)
+        """Keep the blocks with signal of latents [B, F, C] and draw noise and one time per block and copy.
+
+        F is a multiple of ``block_size`` and holds all ``num_frames``.
+        """
+        assert latents.shape[1] % block_size == 0 and int(num_frames.max()) <= latents.shape[1]
+        blocks = (-(-num_frames // block_size)).clamp_min(1)
         num_blocks = int(blocks.max())
         latents = latents[:, : num_blocks * block_size]
         noise = _normal((len(latents), num_copies, *latents.shape[1:]), latents, generator)

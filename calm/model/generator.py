@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from calm.backbone import Backbone, Residual
@@ -52,6 +53,26 @@ class GeneratorConfig:
     #: kernel of training: "dense" bool mask (CPU, tests), or "flex" (FlexAttention, CUDA)
     attention: Literal["dense", "flex"] = "dense"
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "block_sizes", tuple(self.block_sizes))
+        drops, inf = ("drop_all", "drop_text", "drop_reference"), float("inf")
+        for key, fits, allowed in (
+            ("block_sizes", self.block_sizes and all(1 <= k <= 16 for k in self.block_sizes), "1 to 16, at least one"),
+            ("num_history_blocks", self.num_history_blocks >= 0, "0 or more"),
+            ("num_noisy_copies", self.num_noisy_copies >= 1, "1 or more"),
+            *((key, 0 <= getattr(self, key) <= 1, "0 to 1") for key in drops),
+            ("history_noise_probability", 0 <= self.history_noise_probability <= 1, "0 to 1"),
+            ("history_noise_level", 0 <= self.history_noise_level <= 1, "0 to 1"),
+            ("stop_weight", 0 <= self.stop_weight < inf, "a finite number, 0 or more"),
+            ("stop_positive_weight", 0 < self.stop_positive_weight < inf, "a finite number above 0"),
+        ):
+            if not fits:
+                raise ConfigError(f"{key} is {getattr(self, key)}", where=f"model.{key}", allowed=allowed)
+        # Shares that fill the whole may exceed 1 by a rounding error.
+        if (total := sum(getattr(self, key) for key in drops)) > 1 + 1e-9:
+            where = ", ".join(f"model.{key}" for key in drops)
+            raise ConfigError(f"Dropped shares sum to {total:g}", where=where, allowed="a sum of at most 1")
+
 
 class Branch:
     """Abstract cached rollout of one batch of prompts, block after block. Made by ``Generator.open``."""
@@ -72,8 +93,6 @@ class Generator(Part):
         self, config: GeneratorConfig, *, vae: VAE, backbone: Backbone, head: FlowHead, expert: Expert | None = None
     ) -> None:
         super().__init__()
-        if not config.block_sizes or any(not 1 <= size <= 16 for size in config.block_sizes):
-            raise ConfigError("A block size is out of range", where="model.block_sizes", allowed="1 to 16, at least one")
         self.config = config
         self.vae = vae.eval().requires_grad_(False)
         self.backbone, self.head, self.expert = backbone, head, expert
@@ -133,6 +152,8 @@ class Generator(Part):
     def training_mask(self, rows: Rows):
         """The one mask for a training sequence, in the form that the chosen kernel takes."""
         if self.config.attention == "flex":
+            if rows.kind.device.type != "cuda":
+                raise ConfigError("FlexAttention trains on CUDA only", where="model.attention: flex", allowed="dense")
             return block_mask(rows, history=self.history)
         return allow(rows, rows, history=self.history)
 
@@ -167,6 +188,13 @@ class Generator(Part):
         """``loss`` = flow + stop_weight * stop, and readings by task. Randomness comes from ``generator``."""
         return aggregate_losses(self.flow_terms(batch, generator), stop_weight=self.config.stop_weight)
 
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        # Readings by task exist only for the tasks of a batch, and ranks hold different ones: reduced over
+        # ranks they would desynchronise. `errors_by_noise` carries them as sums instead.
+        losses = self.losses(batch)
+        values = {f"val/{name}": losses[name] for name in ("loss", "flow", "stop")}
+        self.log_dict(values, batch_size=len(batch), sync_dist=True)
+
     def errors_by_noise(
         self, batch: Batch, *, num_bins: int, generator: torch.Generator | None = None
     ) -> tuple[Tensor, Tensor]:
@@ -177,12 +205,15 @@ class Generator(Part):
         """Prepare latents, prompts and noise, and run the model once."""
         config = self.config
         choice = torch.randint(len(config.block_sizes), (), generator=generator, device=_host(generator))
+        block_size = config.block_sizes[int(choice)]
+        # Whole blocks before the VAE, so that what pads the last one is true latents of silence.
+        audio = F.pad(batch.audio, (0, -batch.audio.shape[-1] % (block_size * self.vae.hop)))
         targets = Targets.prepare(
-            self.vae.to_latents(batch.audio),
+            self.vae.to_latents(audio),
             num_frames=-(-batch.num_samples // self.vae.hop),
             complete=batch.complete,
             task=batch.task,
-            block_size=config.block_sizes[int(choice)],
+            block_size=block_size,
             num_copies=config.num_noisy_copies,
             generator=generator,
         )

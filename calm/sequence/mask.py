@@ -26,7 +26,7 @@ def allow(queries: Rows, keys: Rows, *, history: int | None = None) -> Tensor:
     """
     query = {name: getattr(queries, name)[:, :, None] for name in _FIELDS}
     key = {name: getattr(keys, name)[:, None, :] for name in _FIELDS}
-    return _rule(query, key, history) & keys.valid[:, None, :]
+    return _rule(query, key, keys.valid[:, None, :], history)
 
 
 def mask_function(queries: Rows, keys: Rows, *, history: int | None = None) -> Callable[..., Tensor]:
@@ -35,7 +35,7 @@ def mask_function(queries: Rows, keys: Rows, *, history: int | None = None) -> C
     def mask_mod(b: Tensor, h: Tensor, q: Tensor, k: Tensor) -> Tensor:
         query = {name: getattr(queries, name)[b, q] for name in _FIELDS}
         key = {name: getattr(keys, name)[b, k] for name in _FIELDS}
-        return _rule(query, key, history) & keys.valid[b, k]
+        return _rule(query, key, keys.valid[b, k], history)
 
     return mask_mod
 
@@ -50,7 +50,7 @@ def block_mask(rows: Rows, *, history: int | None = None):
     )
 
 
-def _rule(q: dict[str, Tensor], k: dict[str, Tensor], history: int | None) -> Tensor:
+def _rule(q: dict[str, Tensor], k: dict[str, Tensor], k_valid: Tensor, history: int | None) -> Tensor:
     q_target, q_text = q["kind"] == TARGET, q["kind"] == TEXT
     k_target, k_text, k_reference = k["kind"] == TARGET, k["kind"] == TEXT, k["kind"] == REFERENCE
     # 1. The prefix: the target sees all of it; the reference sees itself only, so its cache serves
@@ -62,4 +62,7 @@ def _rule(q: dict[str, Tensor], k: dict[str, Tensor], history: int | None) -> Te
         past = past & (k["block"] >= q["block"] - history)
     # 3. The row's own block in its own copy, in both directions.
     own = q_target & k_target & (q["copy"] == k["copy"]) & (q["block"] == k["block"])
-    return (prefix | past | own) & (q["document"] == k["document"])
+    # Every row sees itself. For valid rows that follows from the rules; a padding row without any key
+    # would leave what the softmax makes of it to the kernel.
+    itself = (q["kind"] == k["kind"]) & (q["copy"] == k["copy"]) & (q["order"] == k["order"])
+    return (((prefix | past | own) & k_valid) | itself) & (q["document"] == k["document"])

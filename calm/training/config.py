@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -77,13 +78,18 @@ class OptimConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "betas", tuple(self.betas))
-        for key in ("learning_rate", "max_grad_norm"):
-            if not getattr(self, key) > 0:
-                raise ConfigError(f"{key} is {getattr(self, key)}", where=f"optim.{key}", allowed="a number above 0")
-        if not 0 <= self.ema_decay < 1:
-            raise ConfigError(f"ema_decay is {self.ema_decay}", where="optim.ema_decay", allowed="0 <= decay < 1")
-        if self.warmup_steps < 0:
-            raise ConfigError(f"warmup_steps is {self.warmup_steps}", where="optim.warmup_steps", allowed="0 or more")
+        for key, fits, allowed in (
+            ("learning_rate", 0 < self.learning_rate < math.inf, "a finite number above 0"),
+            ("weight_decay", 0 <= self.weight_decay < math.inf, "a finite number, 0 or more"),
+            ("betas", len(self.betas) == 2 and all(0 <= beta < 1 for beta in self.betas), "two, each 0 <= beta < 1"),
+            ("warmup_steps", self.warmup_steps >= 0, "0 or more"),
+            ("min_lr_ratio", 0 <= self.min_lr_ratio <= 1, "0 to 1"),
+            ("max_grad_norm", self.max_grad_norm > 0, "a number above 0"),
+            ("ema_decay", 0 <= self.ema_decay < 1, "0 <= decay < 1"),
+        ):
+            if not fits:
+                raise ConfigError(f"{key} is {getattr(self, key)}", where=f"optim.{key}", allowed=allowed)
+        _check_factors(self.lr_factors, where="optim.lr_factors")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,11 +128,19 @@ class TrainerConfig:
     num_statistics_batches: int = 200
 
     def __post_init__(self) -> None:
-        for key in ("max_steps", "save_every_steps", "grad_accum_steps", "num_nodes", "log_every_steps"):
-            if getattr(self, key) < 1:
-                raise ConfigError(f"{key} is {getattr(self, key)}", where=f"trainer.{key}", allowed="1 or more")
-        if self.max_minutes is not None and not self.max_minutes > 0:
-            raise ConfigError(f"max_minutes is {self.max_minutes}", where="trainer.max_minutes", allowed="above 0")
+        for least, keys in (
+            (1, ("max_steps", "save_every_steps", "grad_accum_steps", "num_nodes", "log_every_steps")),
+            (1, ("num_noise_bins", "num_threads", "num_statistics_batches")),
+            (0, ("val_every_steps", "num_kept_checkpoints")),
+        ):
+            for key in keys:
+                value = getattr(self, key)
+                if value is not None and not value >= least:
+                    raise ConfigError(f"{key} is {value}", where=f"trainer.{key}", allowed=f"{least} or more")
+        for key in ("max_minutes", "sample_seconds"):
+            value = getattr(self, key)
+            if value is not None and not 0 < value < math.inf:
+                raise ConfigError(f"{key} is {value}", where=f"trainer.{key}", allowed="a finite number above 0")
         _check_names(self.prompts, [str(task) for task in TASKS], what="task", where="trainer.prompts")
 
 
@@ -146,15 +160,19 @@ def _check_phase(phase: Phase, *, where: str) -> None:
         raise ConfigError(f"expert is '{phase.expert}'", where=f"{where}.expert", allowed=("on", "off"))
     _check_names(phase.task_weights, [str(task) for task in TASKS], what="task", where=f"{where}.task_weights")
     weights = phase.task_weights.values()
-    if any(not 0 <= weight < float("inf") for weight in weights) or not sum(weights) > 0:
+    if any(not 0 <= weight < math.inf for weight in weights) or not sum(weights) > 0:
         raise ConfigError(
             f"The task weights are {dict(phase.task_weights)}",
             where=f"{where}.task_weights",
             allowed="finite numbers, 0 or more, at least one above 0",
         )
-    for part, factor in phase.lr_factors.items():
-        if not 0 <= factor < float("inf"):
-            raise ConfigError(f"The factor is {factor}", where=f"{where}.lr_factors.{part}", allowed="0 or more")
+    _check_factors(phase.lr_factors, where=f"{where}.lr_factors")
+
+
+def _check_factors(factors: dict[str, float], *, where: str) -> None:
+    for part, factor in factors.items():
+        if not 0 <= factor < math.inf:
+            raise ConfigError(f"The factor is {factor}", where=f"{where}.{part}", allowed="a finite number, 0 or more")
 
 
 def _check_order(phases: list[Phase]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import logging
+import os
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -175,7 +176,7 @@ def _takes_our_optimizer(root: Part) -> bool:
 
 
 def _renderer(root: LightningModule, *, config: RunConfig) -> Render:
-    pipeline = AudioCALM(root, sampler=config.sampler, name=config.name)
+    pipeline = AudioCALM(root, sampler=config.sampler, text_style=config.data.text_style, name=config.name)
 
     def render(text: str, task: Task, seed: int) -> Waveform:
         duration = None if task is Task.SPEECH else config.trainer.sample_seconds
@@ -206,9 +207,19 @@ def _measure(root: Part, data: LightningDataModule, settings: TrainerConfig) -> 
     """Take the latent statistics of ``root.vae`` over training batches."""
     data.setup("fit")
     batches = itertools.islice(data.train_dataloader(), settings.num_statistics_batches)
+    home = root.vae.latent_mean.device
+    root.vae.to(_device(settings))
     floored = measure_statistics(root.vae, batches)
+    root.vae.to(home)
     if floored:
         log.warning("latent channels %s hardly vary; their spread was floored", floored)
+
+
+def _device(settings: TrainerConfig) -> torch.device:
+    """Where this process computes when no Trainer has placed the model: before training, and after it."""
+    if settings.accelerator == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
 
 
 @contextmanager

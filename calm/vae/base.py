@@ -103,12 +103,15 @@ class VAE(Part):
     def to_latents(self, audio: Tensor) -> Tensor:
         """Audio [B, A, S] -> normalised posterior means [B, S/hop, C]: what the generator is trained on."""
         self.check(audio)
-        return self.normalize(self.encode(audio).mean)
+        # Statistics and references are made without autocast; targets must be the same latents.
+        with torch.autocast(audio.device.type, enabled=False):
+            return self.normalize(self.encode(audio).mean)
 
     @torch.no_grad()
     def to_audio(self, latents: Tensor) -> Tensor:
         """Normalised latents [B, F, C] -> audio [B, A, F * hop]."""
-        return self.decode(self.denormalize(latents))
+        with torch.autocast(latents.device.type, enabled=False):
+            return self.decode(self.denormalize(latents))
 
     @torch.no_grad()
     def set_statistics(self, total: Tensor, total_squares: Tensor, num_frames: int) -> list[int]:

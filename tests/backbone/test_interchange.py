@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 import torch
@@ -132,6 +133,24 @@ def test_qwen3_takes_the_first_layers_and_random_weights_by_name(qwen3_folder):
     assert torch.equal(short.layers[1].mlp.up_proj.weight, reference.model.layers[1].mlp.up_proj.weight)
     fresh = build("backbone", {"name": "qwen3", "path": str(folder), "weights": "random"})
     assert not torch.equal(fresh.layers[0].mlp.up_proj.weight, reference.model.layers[0].mlp.up_proj.weight)
+
+
+def test_an_exported_qwen3_model_does_not_need_the_folder_it_came_from(qwen3_folder, tmp_path):
+    from calm.config import load_config
+    from calm.generation import AudioCALM
+    from calm.model.build import build_model
+    from calm.model.checkpoint import save_pretrained
+
+    origin = tmp_path / "snapshot"
+    shutil.copytree(qwen3_folder[0], origin)
+    words = ["model=ar_flow", "vae=tiny", "backbone=qwen3", f"backbone.path={origin}", "head=rectified_flow"]
+    config = load_config([*words, "name=q"])
+    model = build_model(config)
+    save_pretrained(tmp_path / "export", model=model, config=config)
+    shutil.rmtree(origin)
+    loaded = AudioCALM.from_pretrained(tmp_path / "export", device="cpu").model
+    assert torch.equal(loaded.backbone.layers[0].mlp.up_proj.weight, model.backbone.layers[0].mlp.up_proj.weight)
+    assert loaded.tokenizer.encode("abc") == model.tokenizer.encode("abc")
 
 
 @pytest.mark.parametrize(

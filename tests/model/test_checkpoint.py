@@ -97,3 +97,17 @@ def test_a_vae_stage_does_not_generate(tmp_path):
     folder = save_pretrained(tmp_path, model=build_model(config), config=config)
     with pytest.raises(CheckpointError, match="does not generate"):
         AudioCALM.from_pretrained(folder, device="cpu")
+
+
+@pytest.mark.parametrize("change", ["vae.look_ahead_frames=2", "vae.sample_rate=8000"])
+def test_a_vae_that_differs_where_shapes_do_not_show_it_is_refused(export, change):
+    folder, *_ = export
+    key = change.split("=")[0]
+    with pytest.raises(CheckpointError, match=key):
+        build_model(load_config([*TINY, f"vae_ckpt_path={folder}", change]))
+
+
+def test_a_pretrained_model_with_another_rotary_base_is_refused(export):
+    folder, *_ = export
+    with pytest.raises(CheckpointError, match=r"backbone\.rope_base: 10000\.0 there, 500\.0 here"):
+        build_model(load_config([*TINY, f"pretrained_ckpt_path={folder}", "backbone.rope_base=500"]))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
+
 import pytest
 import torch
 
@@ -59,11 +62,19 @@ def test_a_cropped_clip_does_not_teach_stopping_but_teaches_sound():
 
 
 @pytest.mark.parametrize("block_size", range(1, 17))
-def test_every_block_size_cuts_the_padded_clip(block_size):
-    targets = prepare([16, 3], block_size=block_size)
-    assert targets.latents.shape[1] % block_size == 0
-    assert (targets.num_valid % block_size == 0).all()
-    assert targets.latents.shape[1] == targets.num_valid.max()
+def test_no_block_size_loses_the_end_of_a_clip_or_its_stop_label(block_size):
+    root = tiny_generator(block_sizes=(block_size,))
+    batch = tiny_batch([1, 2], frames=16)
+    batch = dataclasses.replace(batch, num_samples=torch.tensor([16 * 32, 5 * 32]))
+    terms = root.flow_terms(batch, torch.Generator().manual_seed(0))
+    assert terms.valid.sum(-1).tolist() == [block_size * math.ceil(frames / block_size) for frames in (16, 5)]
+    assert terms.error.shape[-1] >= 16
+
+
+def test_a_clip_shorter_than_a_block_is_one_block():
+    root = tiny_generator(block_sizes=(8,))
+    terms = root.flow_terms(tiny_batch([1], frames=3), torch.Generator().manual_seed(0))
+    assert terms.valid.sum() == 8
 
 
 def test_times_are_stratified_and_lie_within_zero_and_one():
@@ -101,3 +112,12 @@ def test_the_same_generator_gives_the_same_loss(model):
     first, second = (root.losses(batch, generator=torch.Generator().manual_seed(7))["loss"] for _ in range(2))
     assert torch.equal(first, second)
     assert not torch.equal(first, root.losses(batch, generator=torch.Generator().manual_seed(8))["loss"])
+
+
+def test_validation_logs_the_same_names_on_every_rank_whatever_its_tasks():
+    names = []
+    for tasks in ([0, 1, 2], [1]):
+        root = tiny_generator()
+        root.log_dict = lambda values, **_: names.append(sorted(values))
+        root.validation_step(tiny_batch(tasks), 0)
+    assert names[0] == names[1] == ["val/flow", "val/loss", "val/stop"]

@@ -59,7 +59,7 @@ def test_every_entry_follows_the_three_rules(size):
             both = kinds == (TARGET, TARGET)
             past = both and value["copy"][k] == CLEAN and distance > 0 and (history is None or distance <= history)
             own = both and value["copy"][k] == value["copy"][q] and distance == 0
-            assert bool(mask[0, q, k]) == ((prefix or past or own) and value["valid"][k])
+            assert bool(mask[0, q, k]) == (((prefix or past or own) and value["valid"][k]) or q == k)
 
 
 @settings(max_examples=60, deadline=None)
@@ -102,6 +102,13 @@ def test_reference_sees_itself_only_and_text_never_sees_the_target():
     assert not mask[kind == REFERENCE][:, kind != REFERENCE].any()
     assert not mask[kind == TEXT][:, kind == TARGET].any()
     assert mask[kind == TARGET][:, kind == REFERENCE].all()
+
+
+@settings(max_examples=30, deadline=None)
+@given(SIZES)
+def test_no_row_is_without_a_key_not_even_padding(size):
+    _, rows = rows_of(size)
+    assert allow(rows, rows, history=size["history"]).any(-1).all()
 
 
 def test_documents_do_not_see_each_other():
