@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 
+import numpy as np
 import pytest
 import torch
 
-from calm.errors import ConsentError, InputError
+from calm.errors import ConfigError, ConsentError, InputError
 from calm.generation import AudioCALM, VoiceReference
 from calm.generation.config import SamplerConfig
+from calm.generation.plan import Call, make_plan
 from calm.generation.sampler import block_noise
 from calm.safety.consent import Consent
-from calm.types import Waveform
+from calm.types import Task, Waveform
 from tests.factory import tiny_generator
 
 MODELS = ["ar_flow", "head_flow"]
@@ -120,6 +123,22 @@ def test_noise_depends_on_seed_and_block_only():
         ({"text": "   "}, "empty"),
         ({"text": "a" * 100_000}, "100,000 characters"),
         ({"text": []}, "No prompt"),
+        ({"text": 3}, "3 is no text"),
+        ({"text": ["rain", None]}, "None is no text"),
+        ({"steps": 2.5}, "steps = 2.5(.|\n)*whole number"),
+        ({"steps": True}, "steps = True(.|\n)*whole number"),
+        ({"block_size": 2.5}, "block_size = 2.5(.|\n)*whole number"),
+        ({"duration": "4"}, "duration = '4'(.|\n)*a number"),
+        ({"duration": 1e-6}, "shorter than one latent frame(.|\n)*at least 0.002 s"),
+        ({"seed": 1.5}, "seed = 1.5(.|\n)*whole number"),
+        ({"seed": None}, "seed = None(.|\n)*whole number"),
+        ({"task": "speech", "voice": 3}, "voice = 3(.|\n)*text"),
+        ({"negative_prompt": 3}, "negative_prompt = 3(.|\n)*text"),
+        ({"task": "speech", "reference": "me.wav"}, "a VoiceReference"),
+        ({"temperature": float("nan")}, "temperature = nan"),
+        ({"window_seconds": 0}, "window_seconds = 0"),
+        ({"window_seconds": float("inf")}, "window_seconds = inf"),
+        ({"negative_prompt": "A bell.", "cfg_scale": 1.0}, "where:   negative_prompt(.|\n)*cfg_scale above 1"),
     ],
 )
 def test_a_bad_argument_gets_one_clear_error(options, said):
@@ -130,7 +149,72 @@ def test_a_bad_argument_gets_one_clear_error(options, said):
 
 def test_streaming_takes_one_prompt():
     with pytest.raises(InputError, match="one prompt"):
-        next(pipeline().generate_streaming(["a", "b"], task="sound"))
+        pipeline().generate_streaming(["a", "b"], task="sound")
+
+
+def test_streaming_refuses_a_bad_argument_before_the_first_piece_is_asked_for():
+    with pytest.raises(InputError, match="steps = 0"):
+        pipeline().generate_streaming("rain", task="sound", steps=0)
+
+
+def test_numbers_of_numpy_are_taken_as_numbers():
+    calm = pipeline()
+    plain = {"steps": 2, "seed": 2**31 - 1, "duration": 0.0625, "cfg_scale": 2.0}
+    scalars = {"steps": np.int64(2), "seed": np.int32(2**31 - 1), "duration": np.float32(0.0625), "cfg_scale": np.float32(2)}
+    texts = ["rain", "wind"]
+    for one, other in zip(*(calm.generate(texts, task="sound", **options) for options in (plain, scalars)), strict=True):
+        assert torch.equal(one.audio, other.audio)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("num_steps", 0),
+        ("num_steps", 2.5),
+        ("solver", "euler2"),
+        ("cfg_scale_sound", float("nan")),
+        ("cfg_scale_speech", -1.0),
+        ("temperature_music", 5.0),
+        ("block_size", 17),
+        ("window_blocks", -1),
+        ("stop_threshold", float("nan")),
+        ("max_seconds", 0.0),
+        ("max_seconds", float("inf")),
+        ("guidance_interval", (0.5, 0.2)),
+        ("guidance_interval", (0.0, float("nan"))),
+        ("guidance_interval", (0.0,)),
+    ],
+)
+def test_a_sampler_key_beyond_its_limit_is_refused_by_name(key, value):
+    with pytest.raises(ConfigError, match=f"where:   sampler.{key}"):
+        SamplerConfig(**{key: value})
+
+
+def planned(calm: AudioCALM, **options):
+    return make_plan(calm.model, calm.sampler, Call(text="hello", **options))
+
+
+def test_the_end_of_a_clip_to_be_continued_is_kept_and_silence_goes_before_its_start(tmp_path):
+    """101 latents less one sample, in blocks of 4: the last latents hear the last samples."""
+    calm, samples = pipeline(), 101 * 32 - 1
+    voice = dataclasses.replace(consented(samples, tmp_path), text="hello")
+    history = planned(calm, task=Task.SPEECH, reference=voice).history
+    padded = torch.cat([torch.zeros(1, 1, 104 * 32 - samples), voice.waveform.audio[None]], dim=-1)
+    torch.testing.assert_close(history, calm.model.vae.to_latents(padded), rtol=0, atol=1e-6)
+
+
+def test_a_window_is_at_least_one_block_and_never_turns_into_no_window():
+    calm = pipeline(window_blocks=5)
+    sizes = {None: 5, 1e-4: 1, 0.08: 10}
+    for seconds, blocks in sizes.items():
+        assert planned(calm, task=Task.SOUND, window_seconds=seconds).settings.window_blocks == blocks
+    assert planned(pipeline(), task=Task.SOUND).settings.window_blocks is None
+
+
+def test_a_model_of_raw_text_refuses_a_voice_instead_of_dropping_it():
+    calm = AudioCALM(tiny_generator(), text_style="raw")
+    with pytest.raises(InputError, match="trained on raw text and knows no voice"):
+        calm.generate("hello", task="speech", voice="a low voice")
 
 
 def consented(samples: int, tmp_path, *, days: int = 1) -> VoiceReference:
