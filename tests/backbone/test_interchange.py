@@ -28,12 +28,8 @@ SIZES = {
 @pytest.fixture(scope="module")
 def qwen3_folder(tmp_path_factory):
     """A small random Qwen3 checkpoint in Hugging Face's own format, and the reference model."""
-    from tokenizers import Tokenizer, models
-
-    from calm import _torchaudio
-
-    _torchaudio.install()
     import transformers
+    from tokenizers import Tokenizer, models
 
     folder = tmp_path_factory.mktemp("qwen3")
     torch.manual_seed(0)
