@@ -8,6 +8,7 @@ import math
 import pytest
 import torch
 
+from calm.errors import ConfigError
 from calm.model.flow import Targets, draw_times
 from tests.factory import tiny_batch, tiny_generator
 
@@ -121,3 +122,8 @@ def test_validation_logs_the_same_names_on_every_rank_whatever_its_tasks():
         root.log_dict = lambda values, **_: names.append(sorted(values))
         root.validation_step(tiny_batch(tasks), 0)
     assert names[0] == names[1] == ["val/flow", "val/loss", "val/stop"]
+
+
+def test_flex_attention_off_cuda_is_refused_in_words():
+    with pytest.raises(ConfigError, match="CUDA only"):
+        tiny_generator(attention="flex").losses(tiny_batch([1]), generator=torch.Generator())
