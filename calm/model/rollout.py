@@ -49,31 +49,31 @@ class Rollout:
             cache=self.cache,
         )
         self.cache.commit_prefix(rows)
+        self._begin_block()
 
     def run(self, x: Tensor) -> Tensor:
         """Pass the K rows [B, K, D] of the current block against the cache; nothing is kept."""
-        rows = self._rows()
         return self.model.backbone(
-            x,
-            positions=rows.position,
-            mask=self._mask(rows),
-            residual=self.model.generation_residual(rows, self.task),
-            cache=self.cache,
+            x, positions=self._rows.position, mask=self._mask, residual=self._residual, cache=self.cache
         )
 
     def commit(self) -> None:
         """Keep the rows of the last pass as history and go on to the next block."""
-        self.cache.commit_block(self._rows())
+        self.cache.commit_block(self._rows)
         self.block += 1
         if self.window_blocks is not None and self.block > self.window_blocks:
             self.cache.move_prefix((self.block - self.window_blocks) * self.block_size)
+        self._begin_block()
 
-    def _rows(self) -> Rows:
-        return block_rows(
+    def _begin_block(self) -> None:
+        """What all passes of a block share: its rows, whom they see, and which of them go through the expert."""
+        self._rows = block_rows(
             start=self.start, first_block=self.block, num_blocks=1, block_size=self.block_size, copy=CLEAN
         )
+        self._mask = self._visible(self._rows)
+        self._residual = self.model.generation_residual(self._rows, self.task)
 
-    def _mask(self, rows: Rows) -> Tensor | None:
+    def _visible(self, rows: Rows) -> Tensor | None:
         """For one request, or equal lengths, the mask degenerates to "everything cached is visible"."""
         keys = Rows.concatenate([self.cache.rows, rows])
         if self.model.history is None and bool(keys.valid.all()):

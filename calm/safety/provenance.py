@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 from datetime import UTC, datetime
 
+import calm
 from calm.audio import Provenance
 from calm.safety.consent import Consent
 from calm.types import Task
@@ -36,7 +36,7 @@ def stamp(
     """
     moment = datetime.now(UTC) if created is None else created.astimezone(UTC)
     return Provenance(
-        generator=f"AudioCALM {_version()}",
+        generator=f"AudioCALM {calm.__version__}",
         model=model,
         task=str(task),
         seed=seed,
@@ -45,10 +45,3 @@ def stamp(
         prompt_sha256=None if prompt is None else hashlib.sha256(prompt.encode("utf-8", "surrogatepass")).hexdigest(),
         consent_sha256=None if consent is None else consent.sha256,
     )
-
-
-def _version() -> str:
-    try:
-        return importlib.metadata.version("audiocalm")
-    except importlib.metadata.PackageNotFoundError:
-        return "(not installed)"

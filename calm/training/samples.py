@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,8 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 from torch import nn
 
-import calm
-from calm.audio import Provenance, write
+from calm.audio import write
+from calm.safety import stamp
 from calm.training.ema import EMA
 from calm.training.steps import step_of, window_ends
 from calm.types import Task, Waveform
@@ -73,13 +72,7 @@ class SampleRenderer(Callback):
         """Render every prompt and return the files."""
         render, paths = self.make(root), []
         for task, index, text in self.prompts:
-            provenance = Provenance(
-                generator=f"AudioCALM {calm.__version__}",
-                model=f"{self.model_name} at step {step}",
-                task=str(task),
-                seed=index,
-                created=datetime.now(UTC).isoformat(timespec="seconds"),
-            )
+            provenance = stamp(model=f"{self.model_name} at step {step}", task=task, seed=index)
             path = self.folder / f"step-{step:08d}" / f"{task}-{index}.wav"
             paths.append(write(path, render(text, task, index), provenance=provenance))
         return paths
