@@ -1,4 +1,4 @@
-"""`transformer`: our own body, trained from scratch on bytes."""
+"""`transformer`: our own body, trained from scratch on bytes or phonemes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["Transformer"]
 
 @register("backbone", "transformer")
 class Transformer(Backbone):
-    """Pre-norm transformer with GQA, QK-norm, RoPE and SwiGLU, trained from scratch on UTF-8 bytes."""
+    """Pre-norm transformer with GQA, QK-norm, RoPE and SwiGLU, trained from scratch."""
 
     @dataclass(frozen=True, kw_only=True)
     class Config:
@@ -36,7 +36,7 @@ class Transformer(Backbone):
         #: period base of the rotary positions
         rope_base: float = 10_000.0
         norm_eps: float = 1e-6
-        #: "bytes", or a local folder with a tokenizer.json
+        #: "bytes", "phonemes" (fewer rows; English), or a local folder with a tokenizer.json
         tokenizer: str = "bytes"
 
     def __init__(self, config: Config) -> None:

@@ -1,24 +1,17 @@
-"""eSpeak NG in this process: the library that the package `espeakng-loader` bundles, through ctypes."""
+"""Speech from eSpeak NG in this process."""
 
 from __future__ import annotations
 
-import _ctypes
 import ctypes
-import sys
-from pathlib import Path
 
 import numpy as np
 
 from calm.errors import DataError
+from calm.text.espeak import ESPEAK_RATE, find_espeak, fresh_espeak
 
 __all__ = ["ESPEAK_RATE", "Espeak"]
 
-#: Hz, the rate at which eSpeak NG renders
-ESPEAK_RATE = 22_050
-
 # speak_lib.h of eSpeak NG 1.52
-_AUDIO_OUTPUT_SYNCHRONOUS = 2
-_INITIALIZE_DONT_EXIT = 0x8000
 _POS_CHARACTER = 1
 _CHARS_UTF8 = 1
 _RATE, _VOLUME, _PITCH, _RANGE = 1, 2, 3, 4
@@ -32,14 +25,13 @@ class Espeak:
     """Renders text to samples. The same arguments give the same samples, whatever was rendered before.
 
     eSpeak NG keeps the phase of its flutter and noise in static variables that no call resets, so the
-    library is unloaded and loaded again (about 1 ms) for every utterance. This needs that nothing
-    else in the process holds the library open.
+    library is loaded for every utterance and unloaded after it (a few ms), see `calm.text.espeak`.
 
     Raises DataError where the package, its library or its voices are missing.
     """
 
     def __init__(self) -> None:
-        self._library_path, self._data_path = _find()
+        _, self._data_path = find_espeak()
         self._chunks: list[bytes] = []
         self._callback = _Callback(self._receive)
 
@@ -65,8 +57,9 @@ class Espeak:
         """
         if not self.has_voice(accent, variant):
             raise DataError(f"eSpeak NG has no voice '{accent}+{variant}'", where=self._data_path)
-        library = self._open()
-        try:
+        with fresh_espeak() as library:
+            library.espeak_SetSynthCallback(self._callback)
+            library.espeak_ng_SetRandSeed(ctypes.c_long(1))
             if library.espeak_SetVoiceByName(f"{accent}+{variant}".encode()) != 0:
                 raise DataError(f"eSpeak NG refused the voice '{accent}+{variant}'", where=self._data_path)
             library.espeak_SetParameter(_VOLUME, _HALF_VOLUME, 0)
@@ -75,8 +68,6 @@ class Espeak:
             library.espeak_SetParameter(_RANGE, pitch_range, 0)
             data = text.encode()
             library.espeak_Synth(data, ctypes.c_size_t(len(data) + 1), 0, _POS_CHARACTER, 0, _CHARS_UTF8, None, None)
-        finally:
-            _close(library)
         samples = np.frombuffer(b"".join(self._chunks), np.int16)
         self._chunks.clear()
         if not samples.any():
@@ -87,53 +78,3 @@ class Espeak:
         if wave and count > 0:
             self._chunks.append(ctypes.string_at(wave, 2 * count))
         return 0
-
-    def _open(self) -> ctypes.CDLL:
-        try:
-            library = ctypes.CDLL(str(self._library_path))
-        except OSError as error:
-            raise DataError(
-                f"The eSpeak NG library cannot be loaded: {error}", where=self._library_path, hint=_REINSTALL
-            ) from error
-        rate = library.espeak_Initialize(
-            _AUDIO_OUTPUT_SYNCHRONOUS, 0, str(self._data_path).encode(), _INITIALIZE_DONT_EXIT
-        )
-        if rate != ESPEAK_RATE:
-            _close(library)
-            # eSpeak NG keeps this path in 160 bytes.
-            raise DataError(
-                f"eSpeak NG cannot read its voices (espeak_Initialize returned {rate})",
-                where=self._data_path,
-                allowed="a readable folder whose path is shorter than 160 characters",
-                hint=_REINSTALL,
-            )
-        library.espeak_SetSynthCallback(self._callback)
-        library.espeak_ng_SetRandSeed(ctypes.c_long(1))
-        return library
-
-
-_REINSTALL = "Install it again with `pip install --force-reinstall espeakng-loader`"
-
-
-def _find() -> tuple[Path, Path]:
-    try:
-        import espeakng_loader
-
-        library, data = Path(espeakng_loader.get_library_path()), Path(espeakng_loader.get_data_path())
-    except (ImportError, RuntimeError) as error:
-        raise DataError(
-            f"Speech needs the package espeakng-loader: {error}",
-            where="calm.corpus.espeak",
-            hint="`pip install espeakng-loader`",
-        ) from error
-    if not library.is_file():
-        raise DataError("The eSpeak NG library is missing", where=library, hint=_REINSTALL)
-    return library, data
-
-
-def _close(library: ctypes.CDLL) -> None:
-    library.espeak_Terminate()
-    if sys.platform == "win32":
-        _ctypes.FreeLibrary(library._handle)
-    else:
-        _ctypes.dlclose(library._handle)

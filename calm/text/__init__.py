@@ -5,6 +5,7 @@ from __future__ import annotations
 from calm.text.attributes import analyse_speech, canonical
 from calm.text.description import STYLES, Describer, describe
 from calm.text.normalize import normalize, tidy
+from calm.text.phoneme_tokenizer import PhonemeTokenizer
 from calm.text.tokenizer import ByteTokenizer, HubTokenizer, Tokenizer, build_tokenizer
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "ByteTokenizer",
     "Describer",
     "HubTokenizer",
+    "PhonemeTokenizer",
     "Tokenizer",
     "analyse_speech",
     "build_tokenizer",

@@ -1,4 +1,4 @@
-"""Text -> token ids: bytes for our own backbones, a checkpoint's `tokenizer.json` for the pretrained ones."""
+"""Text -> token ids: bytes or phonemes for our own backbones, a checkpoint's `tokenizer.json` for pretrained ones."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from calm.errors import InputError
 
-__all__ = ["ByteTokenizer", "HubTokenizer", "Tokenizer", "build_tokenizer"]
+__all__ = ["ByteTokenizer", "HubTokenizer", "Tokenizer", "build_tokenizer", "valid_utf8"]
 
 
 class Tokenizer(ABC):
@@ -62,7 +62,7 @@ class ByteTokenizer(Tokenizer):
         return 256 + self.num_special
 
     def encode(self, text: str) -> list[int]:
-        return [byte + self.num_special for byte in _utf8(text)] + [self.end_id]
+        return [byte + self.num_special for byte in valid_utf8(text)] + [self.end_id]
 
     def decode(self, ids: Iterable[int]) -> str:
         kept = bytes(i - self.num_special for i in self._checked(ids) if i >= self.num_special)
@@ -81,7 +81,7 @@ class HubTokenizer(Tokenizer):
             raise InputError(
                 "No tokenizer.json in this folder",
                 where=self._folder,
-                allowed="'bytes', or a folder that holds a Hugging Face tokenizer.json",
+                allowed="'bytes', 'phonemes', or a folder that holds a Hugging Face tokenizer.json",
                 hint="copy tokenizer.json from the checkpoint's repository into the folder",
             )
         try:
@@ -102,7 +102,7 @@ class HubTokenizer(Tokenizer):
         return max(self._backend.get_vocab(with_added_tokens=True).values(), default=-1) + 1
 
     def encode(self, text: str) -> list[int]:
-        _utf8(text)
+        valid_utf8(text)
         return list(self._backend.encode(text).ids)
 
     def decode(self, ids: Iterable[int]) -> str:
@@ -110,11 +110,18 @@ class HubTokenizer(Tokenizer):
 
 
 def build_tokenizer(spec: str) -> Tokenizer:
-    """Return the tokenizer called ``spec``: "bytes", or a folder that holds a Hugging Face tokenizer.json."""
-    return ByteTokenizer() if spec == "bytes" else HubTokenizer(spec)
+    """Return the tokenizer called ``spec``: "bytes", "phonemes", or a folder with a Hugging Face tokenizer.json."""
+    if spec == "bytes":
+        return ByteTokenizer()
+    if spec == "phonemes":
+        from calm.text.phoneme_tokenizer import PhonemeTokenizer
+
+        return PhonemeTokenizer()
+    return HubTokenizer(spec)
 
 
-def _utf8(text: str) -> bytes:
+def valid_utf8(text: str) -> bytes:
+    """Return the text's UTF-8. Raises InputError where it is not valid Unicode."""
     try:
         return text.encode("utf-8")
     except UnicodeEncodeError:
