@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-__all__ = ["TASKS", "Batch", "Sample", "Task", "Waveform"]
+__all__ = ["TASKS", "Batch", "Latents", "Sample", "Task", "Waveform"]
 
 
 class Task(StrEnum):
@@ -58,8 +58,27 @@ class Waveform:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Latents:
+    """An excerpt of a clip as a VAE encoded it, from a whole latent frame on.
+
+    ``means`` are posterior means, not normalised, float32 [F, C]: the ceil(num_samples / hop) frames of the
+    excerpt and 15 frames of what follows it, so that it can be cut to whole blocks of up to 16.
+    ``num_samples`` counts samples per channel at the VAE's ``sample_rate`` in Hz; ``hop`` is samples per frame.
+    """
+
+    means: Tensor
+    num_samples: int
+    sample_rate: int
+    hop: int
+
+    @property
+    def seconds(self) -> float:
+        return self.num_samples / self.sample_rate
+
+
+@dataclass(frozen=True, kw_only=True)
 class Sample:
-    """One clip of a shard, decoded.
+    """One clip of a shard, decoded: its ``waveform``, or its ``latents`` where the shard holds those.
 
     ``text`` is the transcript of speech or the caption of sound and music. ``attributes`` are the
     further keys of the manifest (speaker, gender, pitch, tempo, instruments, ...), JSON values only.
@@ -68,15 +87,23 @@ class Sample:
     key: str
     task: Task
     text: str
-    waveform: Waveform
+    waveform: Waveform | None = None
+    latents: Latents | None = None
     speaker: str | None = None
     attributes: dict[str, Any] = field(default_factory=dict)
     shard: str = ""
+
+    @property
+    def seconds(self) -> float:
+        return (self.waveform or self.latents).seconds
 
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
     """A mixed-task batch as the models receive it. All tensors share B; padding is at the end.
+
+    A batch from latent shards has ``latents`` and ``reference_latents``, and ``audio`` and ``reference`` of no
+    samples; its counts of samples mean the same.
 
     audio           float32 [B, A, S]  the target clips, silence padded
     num_samples     int64   [B]        samples before padding
@@ -88,6 +115,9 @@ class Batch:
     num_reference   int64   [B]        samples of reference before padding (0 where there is none)
     keys            the samples' keys, for messages
     step            the plan step that produced the batch, for exact resume
+    latents         float32 [B, F, C]  posterior means of the targets, not normalised; every clip is followed by
+                                       at least 15 frames of what came after it, zeros fill the rest
+    reference_latents  float32 [B, R, C]  posterior means of the references, whole frames
     """
 
     audio: Tensor
@@ -100,6 +130,8 @@ class Batch:
     num_reference: Tensor
     keys: tuple[str, ...] = ()
     step: int = -1
+    latents: Tensor | None = None
+    reference_latents: Tensor | None = None
 
     def __len__(self) -> int:
         return self.audio.shape[0]

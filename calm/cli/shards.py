@@ -1,4 +1,4 @@
-"""`calm shards pack` and `calm shards check`."""
+"""`calm shards pack`, `calm shards check` and `calm shards encode`."""
 
 from __future__ import annotations
 
@@ -72,6 +72,37 @@ def check(out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder of sha
     out_line.print("no problems")
 
 
+@app.command()
+def encode(
+    shards: Annotated[str, typer.Argument(metavar="SHARDS", help="Audio shards: a folder, a shard or a glob.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for the latent shards; finished ones are kept.")],
+    vae: Annotated[Path, typer.Option(metavar="DIR", help="Exported VAE: runs/NAME/export.")],
+    device: Annotated[str, typer.Option(help="cpu, mps, cuda or cuda:N.")] = "cpu",
+    batch_seconds: Annotated[float, typer.Option(help="Audio to encode at once.")] = 60.0,
+    num_threads: Annotated[int | None, typer.Option(min=1, help="Threads of the CPU.")] = None,
+) -> None:
+    """Encode audio shards with a trained VAE, so that training a generator neither decodes nor encodes audio.
+
+    Run it again after an interruption: finished shards are kept. Under torchrun every process takes its share.
+    """
+    import torch
+
+    from calm.training.latents import encode_with
+
+    if num_threads is not None:
+        torch.set_num_threads(num_threads)
+    started = time.perf_counter()
+    with _progress("encoding") as progress:
+        report = encode_with(vae, shards, out, device=device, batch_seconds=batch_seconds, progress=progress)
+    taken = time.perf_counter() - started
+    out_line = console()
+    kept = f", {len(report.kept)} kept from before" if report.kept else ""
+    out_line.print(
+        f"{out}: {report.clips} clips ({report.seconds:.1f} s) in {len(report.written)} shards{kept}, {taken:.1f} s"
+    )
+    out_line.print(f"Next: calm train ... data.train={out} vae_ckpt_path={vae}")
+
+
 def _summary(report: Any) -> Table:
     table = Table("", "", box=None, show_header=False)
     table.add_row("shards", str(report.shards))
@@ -81,6 +112,8 @@ def _summary(report: Any) -> Table:
     table.add_row("sample rates", ", ".join(f"{rate} Hz: {count}" for rate, count in report.sample_rates.items()))
     table.add_row("channels", ", ".join(f"{number}: {count}" for number, count in report.channels.items()))
     table.add_row("speakers", str(len(report.speakers)))
+    for vae in report.vaes:
+        table.add_row("latents of VAE", vae)
     return table
 
 

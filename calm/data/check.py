@@ -21,7 +21,10 @@ __all__ = ["CheckReport", "check", "write_index"]
 
 @dataclass(frozen=True, kw_only=True)
 class CheckReport:
-    """What the shards hold; ``problems`` is empty where all is well. Seconds and clips count whole clips only."""
+    """What the shards hold; ``problems`` is empty where all is well. Seconds and clips count whole clips only.
+
+    ``vaes`` are the hashes of the VAEs whose latents the shards hold; empty for audio.
+    """
 
     shards: int
     clips: int
@@ -30,6 +33,7 @@ class CheckReport:
     sample_rates: dict[int, int]
     channels: dict[int, int]
     speakers: tuple[str, ...]
+    vaes: tuple[str, ...]
     problems: tuple[Problem, ...]
 
     @property
@@ -49,6 +53,7 @@ class CheckReport:
         lines.append("  channels      " + ", ".join(f"{n} with {c}" for c, n in self.channels.items()))
         shown = ", ".join(self.speakers[:10]) + (", ..." if len(self.speakers) > 10 else "")
         lines.append(f"  speakers      {len(self.speakers)}" + (f" ({shown})" if shown else ""))
+        lines += [f"  latents of VAE {vae}" for vae in self.vaes]
         lines.append("  no problems" if self.ok else f"  {len(self.problems)} problems:")
         lines += [f"    {p.shard}{f': {p.key}' if p.key else ''}: {p.reason}" for p in self.problems]
         return "\n".join(lines)
@@ -63,9 +68,11 @@ def check(out: str | Path, *, progress: Callable[[int, int, str], None] | None =
     shards = find_shards(out, recursive="**/")
     clips: list[Clip] = []
     problems: list[Problem] = []
+    vaes: set[str] = set()
     for number, shard in enumerate(shards, start=1):
         result = scan(shard, examine=verify_audio)
         clips += result.index.clips
+        vaes |= {result.index.latents.vae} if result.index.latents else set()
         problems += _unique([*result.problems, *_against_index(shard, result)])
         if progress is not None:
             progress(number, len(shards), shard.name)
@@ -81,6 +88,7 @@ def check(out: str | Path, *, progress: Callable[[int, int, str], None] | None =
         sample_rates=dict(sorted(Counter(clip.sample_rate for clip in clips).items())),
         channels=dict(sorted(Counter(clip.channels for clip in clips).items())),
         speakers=tuple(sorted({clip.speaker for clip in clips if clip.speaker})),
+        vaes=tuple(sorted(vaes)),
         problems=tuple(problems),
     )
 
@@ -113,6 +121,8 @@ def _against_index(shard: Path, result: Scan) -> list[Problem]:
         return found
     if index.num_bytes != result.index.num_bytes:
         report(None, f"the shard has {result.index.num_bytes:,} bytes, its index says {index.num_bytes:,}")
+    if index.latents != result.index.latents:
+        report(None, "the index is stale: it says other things about the latents than the shard")
     _compare_clips(shard, result, index, report)
     if not found and not result.problems and index.crc32 != result.index.crc32:
         report(None, "bytes outside the clips differ from the index (crc32): a tar header or padding is damaged")

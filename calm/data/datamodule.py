@@ -18,6 +18,7 @@ from calm.data.config import DataConfig
 from calm.data.cut import ClipCut, RandomCrop
 from calm.data.describe import DescriptionEncoder, no_text
 from calm.data.examples import ExampleReader
+from calm.data.latents import LatentFormat, check_hash
 from calm.data.loader import Batches, FixedBatches, build_loader
 from calm.data.plan import Draw, generator
 from calm.data.shards import ShardSet
@@ -37,6 +38,8 @@ class CalmDataModule(LightningDataModule):
         sample_rate, channels, hop: of the VAE; ``hop`` is samples per latent.
         tokenizer: of the model; None where ``config.crop_seconds`` makes batches without texts, or for a
             model that has none.
+        vae_hash: of the model's VAE, which latent shards must have been made by; None for a model that trains on
+            waveforms and takes no latents.
         weights_at: optimizer step -> weight of every task; by default the tasks that are there, equally.
         seed: of every random decision.
         bad_clips_path: JSONL that lists clips that could not be read; None keeps no file.
@@ -50,13 +53,14 @@ class CalmDataModule(LightningDataModule):
         channels: int,
         hop: int,
         tokenizer: Tokenizer | None = None,
+        vae_hash: str | None = None,
         weights_at: Callable[[int], Mapping[str, float]] | None = None,
         seed: int = 0,
         bad_clips_path: str | Path | None = None,
     ) -> None:
         super().__init__()
         self.config, self.seed, self.weights_at = config, seed, weights_at
-        self.sample_rate, self.hop = sample_rate, hop
+        self.sample_rate, self.hop, self.vae_hash = sample_rate, hop, vae_hash
         self.bad_clips_path = None if bad_clips_path is None else Path(bad_clips_path)
         encode = no_text
         if config.crop_seconds is None and tokenizer is not None:
@@ -95,6 +99,7 @@ class CalmDataModule(LightningDataModule):
             max_bad_share=self.config.max_bad_share,
         )
         self.source = registry.build("source", dict(self.config.source), settings=settings)
+        self._check_latents(self.source.latents, where=self.config.train)
         self._place = place
 
     def train_dataloader(self) -> DataLoader[Any]:
@@ -108,6 +113,7 @@ class CalmDataModule(LightningDataModule):
             return []
         rank, world_size, _ = self._find_place()
         shards = ShardSet.open(self.config.validation)
+        self._check_latents(shards.latents, where=self.config.validation)
         # The run's seed must not change what a model is judged by.
         reader = ExampleReader(shards, cut=self.cut, reference_probability=self._reference_probability, seed=0)
         batches = _validation_draws(shards, self.config.batch_size, self.config.num_validation_batches, world_size)
@@ -144,6 +150,23 @@ class CalmDataModule(LightningDataModule):
     @property
     def _reference_probability(self) -> float:
         return 0.0 if self.collate.encode is no_text else self.config.reference_probability
+
+    def _check_latents(self, latents: LatentFormat | None, *, where: str) -> None:
+        """Raise DataError or ConfigError where shards hold latents that this run cannot use."""
+        if latents is None:
+            return
+        check_hash(latents, expected=self.vae_hash, where=where)
+        for key, given, allowed in (
+            ("augmentation", self.config.augmentation, "none"),
+            ("crop_seconds", self.config.crop_seconds, None),
+        ):
+            if given != allowed:
+                raise ConfigError(
+                    f"{key} is {given}, which needs waveforms, but the shards hold latents",
+                    where=f"data.{key}",
+                    allowed=str(allowed),
+                    hint=f"train on audio shards, or set data.{key}={'null' if allowed is None else allowed}",
+                )
 
     def _build_collate(self, encode: Any, channels: int) -> Collate:
         config = self.config

@@ -33,7 +33,7 @@ class DescriptionEncoder:
             rng=example.rng,
             attributes=sample.attributes,
             # The length of an excerpt says nothing about where the recording ends.
-            duration_seconds=sample.waveform.seconds if example.complete else None,
+            duration_seconds=sample.seconds if example.complete else None,
             has_reference=has_reference,
         )
         return self.tokenizer.encode(text)

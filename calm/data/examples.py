@@ -9,7 +9,7 @@ import numpy as np
 from calm.data.cut import Cutter
 from calm.data.plan import Draw, generator
 from calm.data.shards import ShardSet
-from calm.types import Sample, Task, Waveform
+from calm.types import Sample, Task
 
 __all__ = ["REFERENCE_SECONDS", "Example", "ExampleReader"]
 
@@ -23,7 +23,7 @@ class Example:
 
     sample: Sample
     complete: bool
-    reference: Waveform | None
+    reference: Sample | None
     rng: np.random.Generator
 
 
@@ -58,7 +58,7 @@ class ExampleReader:
     def _rng(self, purpose: str, draw: Draw, row: int) -> np.random.Generator:
         return generator(self.seed, purpose, draw.task.id, row, draw.number)
 
-    def _reference(self, row: int, rng: np.random.Generator) -> Waveform | None:
+    def _reference(self, row: int, rng: np.random.Generator) -> Sample | None:
         speaker = self.shards.rows[row].clip.speaker
         others = self._references.get(speaker) if speaker and _is_speech(self.shards, row) else None
         if others is None or rng.random() >= self.reference_probability:
@@ -70,7 +70,7 @@ class ExampleReader:
         shortest, longest = REFERENCE_SECONDS
         seconds = min(rng.uniform(shortest, longest), self.shards.rows[other].clip.seconds)
         start = rng.uniform(0.0, self.shards.rows[other].clip.seconds - seconds)
-        return self.shards.read(other, start_seconds=start, max_seconds=seconds).waveform
+        return self.shards.read(other, start_seconds=start, max_seconds=seconds)
 
 
 def _is_speech(shards: ShardSet, row: int) -> bool:

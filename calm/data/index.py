@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from calm.audio import write_bytes
+from calm.data.latents import LATENT_EXTENSION, LatentFormat
 from calm.errors import DataError
 from calm.types import TASKS
 
@@ -25,6 +26,8 @@ class Clip:
     """One clip of a shard. Offsets and sizes in bytes of the tar; crc32 of each member's bytes.
 
     ``frames`` counts samples per channel; ``text_length`` counts characters of the transcript or caption.
+    Of latents, ``audio_...`` is KEY.npy, and frames, rate and channels are those of the audio that was
+    encoded, so that latents are planned exactly as their audio is.
     """
 
     key: str
@@ -49,11 +52,16 @@ class Clip:
 
 @dataclass(frozen=True, kw_only=True)
 class ShardIndex:
-    """What a shard holds. ``num_bytes`` and ``crc32`` are of the whole tar file, so any change shows."""
+    """What a shard holds. ``num_bytes`` and ``crc32`` are of the whole tar file, so any change shows.
+
+    ``latents`` is None for audio; ``source_crc32`` is of the audio shard that latents were encoded from.
+    """
 
     num_bytes: int
     crc32: int
     clips: tuple[Clip, ...]
+    latents: LatentFormat | None = None
+    source_crc32: int | None = None
 
 
 _TYPES: dict[str, type | tuple[type, ...]] = {
@@ -76,6 +84,8 @@ def save_index(shard: Path, index: ShardIndex) -> Path:
         "crc32": index.crc32,
         "clips": len(index.clips),
     }
+    if index.latents is not None:
+        header |= {"latents": dataclasses.asdict(index.latents), "source_crc32": index.source_crc32}
     lines: Iterable[dict[str, Any]] = (
         {**dataclasses.asdict(clip), "duration": round(clip.seconds, 6)} for clip in index.clips
     )
@@ -114,9 +124,13 @@ def read_index(shard: Path) -> ShardIndex:
             num_bytes=int(header["bytes"]),
             crc32=int(header["crc32"]),
             clips=tuple(_clip(line) for line in lines[1:]),
+            latents=LatentFormat(**header["latents"]) if "latents" in header else None,
+            source_crc32=header.get("source_crc32"),
         )
         if header["shard"] != shard.name or header["clips"] != len(index.clips):
             raise ValueError("the header line does not match")
+        if any((clip.extension == LATENT_EXTENSION) != (index.latents is not None) for clip in index.clips):
+            raise ValueError("the clips are not all audio, or not all latents, as the header line says")
     except (ValueError, KeyError, IndexError, TypeError, RecursionError) as error:
         raise DataError(f"The index is damaged ({type(error).__name__}: {error})", where=path, hint=_again(shard)) from error
     return index

@@ -32,7 +32,7 @@ class PlannedSource(Source):
             raise ConfigError(f"bucket_steps is {config.bucket_steps}", where="data.source.bucket_steps", allowed=">= 1")
         self.settings = settings
         self.shards = ShardSet.open(settings.urls)
-        self.fingerprint = self.shards.fingerprint
+        self.fingerprint, self.latents = self.shards.fingerprint, self.shards.latents
         self.plan = Plan(
             self.shards.by_task,
             seconds=[min(row.clip.seconds, settings.cut.seconds) for row in self.shards.rows],

@@ -7,10 +7,11 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from calm.audio import AudioInfo
 from calm.data.index import Clip, ShardIndex
+from calm.data.latents import LATENT_EXTENSION, LatentFormat, read_npy
 from calm.data.schema import parse_record, text_of
 from calm.data.tar import TarError, TarMember, walk
 from calm.errors import DataError
@@ -19,7 +20,7 @@ __all__ = ["AUDIO_EXTENSIONS", "EXTENSIONS", "Problem", "Scan", "by_key", "scan"
 
 AUDIO_EXTENSIONS = ("flac", "wav", "ogg", "mp3")
 #: members that a shard may hold; nothing else is ever looked into
-EXTENSIONS = (*AUDIO_EXTENSIONS, "json", "txt", "npy")
+EXTENSIONS = (*AUDIO_EXTENSIONS, "json", "txt", LATENT_EXTENSION)
 
 Examine = Callable[[bytes, object], AudioInfo]
 
@@ -47,6 +48,7 @@ def scan(shard: Path, *, examine: Examine) -> Scan:
     clips: list[Clip] = []
     problems: list[Problem] = []
     seen: set[str] = set()
+    forms: list[LatentFormat | None] = []
     broken: int | None = None
 
     def report(key: str | None, reason: str) -> None:
@@ -61,7 +63,11 @@ def scan(shard: Path, *, examine: Examine) -> Scan:
                     continue
                 seen.add(key)
                 try:
-                    clips.append(_clip(key, members, examine, where=f"{shard.name}: {key}"))
+                    clip, form = _clip(key, members, examine, where=f"{shard.name}: {key}")
+                    if forms and form != forms[0]:
+                        raise DataError("it holds audio or latents otherwise than the shard's first clip", where=shard)
+                    clips.append(clip)
+                    forms.append(form)
                 except DataError as error:
                     report(key, _one_line(error))
         except TarError as error:
@@ -69,7 +75,8 @@ def scan(shard: Path, *, examine: Examine) -> Scan:
             report(None, f"{error.what} (byte {error.position})")
         while stream.read(1 << 20):  # the checksum is of the whole file, wherever the walk stopped
             pass
-    index = ShardIndex(num_bytes=stream.num_bytes, crc32=stream.crc32, clips=tuple(clips))
+    latents = forms[0] if forms else None
+    index = ShardIndex(num_bytes=stream.num_bytes, crc32=stream.crc32, clips=tuple(clips), latents=latents)
     return Scan(index=index, problems=tuple(problems), position=broken)
 
 
@@ -100,31 +107,31 @@ def by_key(members: Iterable[TarMember]) -> Iterator[tuple[str, list[TarMember]]
         raise broken
 
 
-def _clip(key: str, members: list[TarMember], examine: Examine, *, where: str) -> Clip:
-    if not key or key.startswith("/") or ".." in key.split("/") or not key.isprintable():
-        raise DataError("the member's name is not a safe key", where=where)
-    parts: dict[str, TarMember] = {}
-    for member in members:
-        extension = split_name(member.name)[1]
-        if extension not in EXTENSIONS:
-            raise DataError(f"unknown member '.{extension}'", where=where, allowed=EXTENSIONS)
-        if extension in parts:
-            raise DataError(f"duplicate member '.{extension}'", where=where)
-        parts[extension] = member
+def _clip(
+    key: str, members: list[TarMember], examine: Examine, *, where: str
+) -> tuple[Clip, LatentFormat | None]:
+    """Return a clip, and what its latents are where it has no audio."""
+    parts = _parts(key, members, where=where)
     present = [extension for extension in AUDIO_EXTENSIONS if extension in parts]
+    if not present and LATENT_EXTENSION in parts:
+        present = [LATENT_EXTENSION]
     if len(present) != 1:
         raise DataError(f"{len(present)} audio members, expected 1", where=where, allowed=AUDIO_EXTENSIONS)
     if "json" not in parts:
         raise DataError("the partner KEY.json is missing", where=where)
     audio, text = parts[present[0]], parts["json"]
     record = parse_record(text.data, where=where)
-    header = examine(audio.data, where)
+    form = None
+    if present[0] == LATENT_EXTENSION:
+        header, form = _examine_latents(audio.data, record, where)
+    else:
+        header = examine(audio.data, where)
     for name, found in (("sample_rate", header.sample_rate), ("channels", header.channels)):
         if record.get(name, found) != found:
             raise DataError(f"KEY.json says {name} {record[name]}, the audio has {found}", where=where)
     if abs(record.get("duration", header.seconds) - header.seconds) > 0.01:
         raise DataError(f"KEY.json says {record['duration']} s, the audio has {header.seconds:.3f} s", where=where)
-    return Clip(
+    clip = Clip(
         key=key,
         task=record["task"],
         speaker=record.get("speaker"),
@@ -140,6 +147,36 @@ def _clip(key: str, members: list[TarMember], examine: Examine, *, where: str) -
         json_size=len(text.data),
         json_crc32=zlib.crc32(text.data),
     )
+    return clip, form
+
+
+def _parts(key: str, members: list[TarMember], *, where: str) -> dict[str, TarMember]:
+    """Return the members of a key by extension; raises DataError for what a shard must not hold."""
+    if not key or key.startswith("/") or ".." in key.split("/") or not key.isprintable():
+        raise DataError("the member's name is not a safe key", where=where)
+    parts: dict[str, TarMember] = {}
+    for member in members:
+        extension = split_name(member.name)[1]
+        if extension not in EXTENSIONS:
+            raise DataError(f"unknown member '.{extension}'", where=where, allowed=EXTENSIONS)
+        if extension in parts:
+            raise DataError(f"duplicate member '.{extension}'", where=where)
+        parts[extension] = member
+    return parts
+
+
+def _examine_latents(data: bytes, record: dict[str, Any], where: str) -> tuple[AudioInfo, LatentFormat]:
+    """Check KEY.npy, and return the header of the audio that it was encoded from."""
+    form = LatentFormat.of(record, where=where)
+    if missing := [name for name in ("duration", "sample_rate", "channels") if name not in record]:
+        raise DataError(f"KEY.json of latents must say {' and '.join(missing)} of the audio", where=where)
+    read_npy(data, record, where=where)
+    seconds = record["latents"]["num_samples"] / form.sample_rate
+    if abs(record["duration"] - seconds) > 0.01:
+        raise DataError(f"KEY.json says {record['duration']} s, the latents have {seconds:.3f} s", where=where)
+    rate = record["sample_rate"]
+    frames = round(record["duration"] * rate)
+    return AudioInfo(frames=frames, sample_rate=rate, channels=record["channels"], format="latents"), form
 
 
 class _Summed:

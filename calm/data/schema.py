@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from calm.errors import DataError
-from calm.types import TASKS, Sample, Task, Waveform
+from calm.types import TASKS, Latents, Sample, Task, Waveform
 
 __all__ = ["MAX_JSON_BYTES", "SCHEMA", "parse_record", "text_of", "to_sample", "violations"]
 
@@ -29,6 +29,20 @@ SCHEMA: dict[str, Any] = {
         "speaker": {"type": "string", "minLength": 1, "description": "Name of the voice; equal names share a voice."},
         "language": {"type": "string", "minLength": 2, "description": "BCP 47 tag, for example en or en-GB."},
         "source": {"type": "string", "description": "Name of the file that the clip was packed from."},
+        "latents": {
+            "type": "object",
+            "description": "How KEY.npy of a latent shard was made: posterior means of a VAE, float16 [frames, dim].",
+            "required": ["vae", "sample_rate", "hop", "dim", "num_samples"],
+            "properties": {
+                "vae": {"type": "string", "minLength": 8, "description": "Hash of the VAE's encoder."},
+                "sample_rate": {"type": "integer", "minimum": 1, "description": "Hz, of the VAE."},
+                "hop": {"type": "integer", "minimum": 1, "description": "Samples per latent frame."},
+                "dim": {"type": "integer", "minimum": 1, "description": "Latent channels."},
+                "num_samples": {"type": "integer", "minimum": 1, "description": "Samples before padding, at the VAE's rate."},
+                "frame_rate": {"type": "number", "exclusiveMinimum": 0, "description": "Latent frames per second."},
+                "level_dbfs": {"type": "number", "description": "Root mean square of the clip in dB of full scale."},
+            },
+        },
         "attributes": {
             "type": "object",
             "description": "Further labels: gender, pitch, pace, tempo, instruments, genre, mood, ...",
@@ -61,7 +75,7 @@ def violations(value: Any, schema: dict[str, Any] = SCHEMA, *, name: str = "") -
         found.append("one of " + " or ".join(f"`{c['required'][0]}`" for c in choices) + " is required")
     for key, inner in schema.get("properties", {}).items():
         if key in value:
-            found += violations(value[key], inner, name=key)
+            found += violations(value[key], inner, name=f"{name}.{key}" if name else key)
     return found
 
 
@@ -84,8 +98,8 @@ def text_of(record: dict[str, Any]) -> str:
     return record[first] if first in record else record[second]
 
 
-def to_sample(record: dict[str, Any], *, waveform: Waveform, key: str, shard: str) -> Sample:
-    """Join a valid record and its decoded audio."""
+def to_sample(record: dict[str, Any], *, content: Waveform | Latents, key: str, shard: str) -> Sample:
+    """Join a valid record and what was decoded of its clip."""
     further = {name: value for name, value in record.items() if name not in SCHEMA["properties"]}
     if "language" in record:
         further["language"] = record["language"]
@@ -93,7 +107,8 @@ def to_sample(record: dict[str, Any], *, waveform: Waveform, key: str, shard: st
         key=key,
         task=Task(record["task"]),
         text=text_of(record),
-        waveform=waveform,
+        waveform=content if isinstance(content, Waveform) else None,
+        latents=content if isinstance(content, Latents) else None,
         speaker=record.get("speaker"),
         attributes={**further, **record.get("attributes", {})},
         shard=shard,

@@ -6,11 +6,13 @@ import glob
 import hashlib
 import os
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from calm import audio
-from calm.data.index import Clip, load_index
+from calm.data.index import Clip, ShardIndex, load_index
+from calm.data.latents import LATENT_EXTENSION, LatentFormat, excerpt, read_npy
 from calm.data.schema import parse_record, to_sample
 from calm.errors import DataError
 from calm.types import TASKS, Sample, Task
@@ -63,12 +65,14 @@ class ShardSet:
     """All clips of some shards. Picklable; files are opened on first use in each process.
 
     ``rows`` are the clips in the shards' order; ``by_task`` and ``by_speaker`` hold positions in ``rows``.
+    ``latents`` says what latents the shards hold; None for audio.
     """
 
     def __init__(self, paths: list[Path]) -> None:
         """Load the indexes of ``paths``; use ``open`` for folders and globs."""
         self.paths = tuple(paths)
         indexes = [load_index(path) for path in self.paths]
+        self.latents = _one_format(paths, indexes)
         self.rows = tuple(Row(number, clip) for number, index in enumerate(indexes) for clip in index.clips)
         self.by_task: dict[Task, list[int]] = {task: [] for task in TASKS}
         self.by_speaker: dict[str, list[int]] = {}
@@ -100,8 +104,12 @@ class ShardSet:
             read_span(descriptor, clip.json_offset, clip.json_size, clip.json_crc32, where=where), where=where
         )
         data = read_span(descriptor, clip.audio_offset, clip.audio_size, clip.audio_crc32, where=where)
-        waveform = audio.read(data, start_seconds=start_seconds, max_seconds=max_seconds, where=where)
-        return to_sample(record, waveform=waveform, key=clip.key, shard=path.name)
+        if clip.extension == LATENT_EXTENSION:
+            means = read_npy(data, record, where=where)
+            content = excerpt(means, record, start_seconds=start_seconds, max_seconds=max_seconds)
+        else:
+            content = audio.read(data, start_seconds=start_seconds, max_seconds=max_seconds, where=where)
+        return to_sample(record, content=content, key=clip.key, shard=path.name)
 
     def _descriptor(self, shard: int) -> int:
         if shard not in self._descriptors:
@@ -124,6 +132,19 @@ class ShardSet:
 
     def __getstate__(self) -> dict:
         return {**self.__dict__, "_descriptors": {}}
+
+
+def _one_format(paths: Sequence[Path], indexes: Sequence[ShardIndex]) -> LatentFormat | None:
+    for path, index in zip(paths, indexes, strict=True):
+        if index.latents != indexes[0].latents:
+            forms = (indexes[0].latents, index.latents)
+            kinds = ["audio" if form is None else f"latents of VAE {form.vae[:12]}" for form in forms]
+            raise DataError(
+                f"The shards do not go together: {paths[0].name} holds {kinds[0]}, {path.name} holds {kinds[1]}",
+                where=path,
+                allowed="shards that all hold audio, or all latents of one VAE",
+            )
+    return indexes[0].latents if indexes else None
 
 
 def _hidden(path: Path, root: Path) -> bool:

@@ -12,6 +12,7 @@ from typing import Any
 
 from calm.data.cut import Cutter
 from calm.data.examples import Example
+from calm.data.latents import LatentFormat
 from calm.errors import DataError
 
 __all__ = ["BadClips", "Source", "SourceSettings"]
@@ -49,6 +50,8 @@ class Source(ABC):
 
     #: changes when the data changes; exact resume needs it to be the same
     fingerprint: str
+    #: what latents the shards hold; None for audio
+    latents: LatentFormat | None = None
 
     @abstractmethod
     def batches(self, *, first_step: int, worker: int, num_workers: int) -> Iterator[tuple[int, list[Example]]]:

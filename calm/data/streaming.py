@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from calm import audio
 from calm.data.examples import Example
+from calm.data.latents import LATENT_EXTENSION
 from calm.data.plan import generator
 from calm.data.scan import AUDIO_EXTENSIONS, EXTENSIONS, by_key, split_name
 from calm.data.schema import parse_record, to_sample
@@ -92,6 +93,8 @@ class WebDatasetSource(Source):
     def _example(self, item: dict[str, Any]) -> Example:
         where = f"{item['__url__']}: {item['__key__']}"
         data = next((item[extension] for extension in AUDIO_EXTENSIONS if extension in item), None)
+        if data is None and LATENT_EXTENSION in item:
+            raise ConfigError("Latents cannot be streamed", where=where, hint="read them with data.source.name=planned")
         if data is None or "json" not in item:
             raise DataError("The clip has no audio or no KEY.json", where=where)
         record = parse_record(item["json"], where=where)
@@ -100,7 +103,7 @@ class WebDatasetSource(Source):
         cut = self.settings.cut(header.seconds, Task(record["task"]), rng)
         start = min(cut.start, (header.frames - 1) / header.sample_rate)
         waveform = audio.read(data, start_seconds=start, max_seconds=cut.seconds, where=where)
-        sample = to_sample(record, waveform=waveform, key=item["__key__"], shard=item["__url__"].rsplit("/", 1)[-1])
+        sample = to_sample(record, content=waveform, key=item["__key__"], shard=item["__url__"].rsplit("/", 1)[-1])
         return Example(sample=sample, complete=cut.complete, reference=None, rng=rng)
 
 

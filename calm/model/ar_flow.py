@@ -47,7 +47,7 @@ class ARFlow(Generator):
         )
         rows = training_rows(
             prefix_rows,
-            start=prompt.num_reference + prompt.num_text.clamp_min(1),
+            start=self.target_start(prompt),
             num_blocks=targets.num_blocks,
             block_size=targets.block_size,
             num_valid=targets.num_valid,

@@ -14,9 +14,10 @@ from einops import rearrange, reduce, repeat
 from torch import Tensor
 
 from calm.model.distributed import global_mean
-from calm.types import TASKS
+from calm.types import TASKS, Batch
+from calm.vae import VAE
 
-__all__ = ["FlowTerms", "Targets", "aggregate_losses", "draw_times", "noise_bins"]
+__all__ = ["FlowTerms", "Targets", "aggregate_losses", "draw_times", "noise_bins", "target_latents"]
 
 #: share of the times drawn uniformly; the others are logit-normal(0, 1) (Esser et al., 2024)
 UNIFORM_SHARE = 0.1
@@ -132,6 +133,14 @@ class Targets:
             stop_valid=valid & self.complete[:, None],
             idle=idle,
         )
+
+
+def target_latents(vae: VAE, batch: Batch, *, block_size: int) -> Tensor:
+    """Normalised latents [B, F, C] of a batch's targets, F whole blocks."""
+    if batch.latents is not None:
+        return vae.normalize(batch.latents[:, : batch.latents.shape[1] // block_size * block_size])
+    # Whole blocks before the VAE, so that what pads the last one is true latents of silence.
+    return vae.to_latents(F.pad(batch.audio, (0, -batch.audio.shape[-1] % (block_size * vae.hop))))
 
 
 def draw_times(shape: tuple[int, ...], *, generator: torch.Generator | None) -> Tensor:

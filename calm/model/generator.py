@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from calm.backbone import Backbone, Residual
@@ -19,7 +18,7 @@ from calm.errors import ConfigError
 from calm.expert import Expert
 from calm.head import FlowHead, StopHead
 from calm.head.base import TimeEmbedding
-from calm.model.flow import FlowTerms, Targets, aggregate_losses, noise_bins
+from calm.model.flow import FlowTerms, Targets, aggregate_losses, noise_bins, target_latents
 from calm.model.prompt import Prompt
 from calm.part import Part
 from calm.sequence import Rows, allow, block_mask, prefix_rows
@@ -50,6 +49,9 @@ class GeneratorConfig:
     stop_weight: float = 0.1
     #: weight of a stop frame against a frame before the end
     stop_positive_weight: float = 5.0
+    #: rotary positions of the target: behind the text, as a language model has them, or beside it, both counted from
+    #: the end of the reference, so that frames and letters of equal rank lie near each other (as in VALL-E)
+    target_positions: Literal["after_text", "beside_text"] = "after_text"
     #: kernel of training: "dense" bool mask (CPU, tests), or "flex" (FlexAttention, CUDA)
     attention: Literal["dense", "flex"] = "dense"
 
@@ -149,6 +151,12 @@ class Generator(Part):
         latents = latents.to(self.audio_in.weight.dtype)
         return self.audio_in(latents) + self.time(time) + self.segment.weight[segment]
 
+    def target_start(self, prompt: Prompt) -> Tensor:
+        """Rotary position [B] of target frame 0."""
+        if self.config.target_positions == "beside_text":
+            return prompt.num_reference
+        return prompt.num_reference + prompt.num_text.clamp_min(1)
+
     def training_mask(self, rows: Rows):
         """The one mask for a training sequence, in the form that the chosen kernel takes."""
         if self.config.attention == "flex":
@@ -206,10 +214,8 @@ class Generator(Part):
         config = self.config
         choice = torch.randint(len(config.block_sizes), (), generator=generator, device=_host(generator))
         block_size = config.block_sizes[int(choice)]
-        # Whole blocks before the VAE, so that what pads the last one is true latents of silence.
-        audio = F.pad(batch.audio, (0, -batch.audio.shape[-1] % (block_size * self.vae.hop)))
         targets = Targets.prepare(
-            self.vae.to_latents(audio),
+            target_latents(self.vae, batch, block_size=block_size),
             num_frames=-(-batch.num_samples // self.vae.hop),
             complete=batch.complete,
             task=batch.task,
@@ -230,7 +236,9 @@ class Generator(Part):
 
     def prompt_of(self, batch: Batch) -> Prompt:
         """The conditions of a training batch."""
-        if batch.reference.shape[-1]:
+        if batch.reference_latents is not None:
+            reference = self.vae.normalize(batch.reference_latents)
+        elif batch.reference.shape[-1]:
             reference = self.vae.to_latents(batch.reference)
         else:
             reference = batch.audio.new_zeros(len(batch), 0, self.vae.latent_dim)

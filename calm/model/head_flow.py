@@ -51,7 +51,7 @@ class HeadFlow(Generator):
         clean = self.embed_audio(history, history_time, segment=CLEAN_SEGMENT)
         rows = training_rows(
             prefix_rows,
-            start=prompt.num_reference + prompt.num_text.clamp_min(1),
+            start=self.target_start(prompt),
             num_blocks=targets.num_blocks + 1,
             block_size=k,
             num_valid=targets.num_valid + k,

@@ -35,7 +35,7 @@ class Rollout:
         self.block = 0
         kept = [blocks for blocks in (window_blocks, model.history) if blocks is not None]
         prefix, rows = model.embed_prefix(prompt)
-        self.start = prompt.num_reference + prompt.num_text.clamp_min(1)
+        self.start = model.target_start(prompt)
         self.cache = model.backbone.new_cache(
             len(prompt),
             capacity=prefix.shape[1] + block_size * (min(kept, default=INITIAL_BLOCKS) + 1),

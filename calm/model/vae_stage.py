@@ -87,6 +87,11 @@ class VAEStage(Part):
         self.spectral = SpectralLoss(sample_rate=vae.sample_rate, n_ffts=config.loss_n_ffts)
         self.register_buffer("_task_sums", torch.zeros(len(TASKS), 3), persistent=False)
 
+    def start_from(self, batches: Iterable[Batch]) -> None:
+        """Let the VAE fit what it starts from to crops of ``batches``, where it has such a start."""
+        if hasattr(self.vae, "start_from"):
+            self.vae.start_from(torch.cat([self.crop(batch) for batch in batches]))
+
     def losses(self, batch: Batch) -> Mapping[str, Tensor]:
         """Return ``loss`` and its parts: stft, mel, kl and, while they are active, those of the adversary."""
         audio = self.crop(batch)

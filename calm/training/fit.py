@@ -20,6 +20,8 @@ from calm.config import RunConfig
 from calm.generation import AudioCALM
 from calm.model.build import build_model
 from calm.model.checkpoint import save_pretrained
+from calm.model.generator import Generator
+from calm.model.trained_vae import vae_hash
 from calm.part import Part
 from calm.training.checkpoint_io import AtomicCheckpointIO
 from calm.training.checkpoints import Checkpoints
@@ -29,6 +31,7 @@ from calm.training.ema import EMA
 from calm.training.guards import NonFiniteGuard
 from calm.training.history import History, KeepHistory
 from calm.training.interruption import StopWatch
+from calm.training.latents import measure
 from calm.training.loggers import build_loggers
 from calm.training.optim import build_optimizer
 from calm.training.progress import ProgressLine
@@ -36,8 +39,7 @@ from calm.training.run_folder import ConfigStamp, prepare_run
 from calm.training.samples import Render, SampleRenderer
 from calm.training.steps import SeedBatches, step_of
 from calm.training.validation import ValidationByTask
-from calm.types import Task, Waveform
-from calm.vae.statistics import measure_statistics
+from calm.types import Batch, Task, Waveform
 
 __all__ = ["FitResult", "fit", "train"]
 
@@ -71,6 +73,7 @@ def fit(config: RunConfig, *, progress: bool = True) -> FitResult:
         channels=root.vae.channels,
         hop=root.vae.hop,
         tokenizer=getattr(root, "tokenizer", None),
+        vae_hash=vae_hash(root.vae) if isinstance(root, Generator) else None,
         weights_at=functools.partial(weights_at, config.curriculum),
         seed=config.seed,
         bad_clips_path=config.run_dir / "bad_clips.jsonl",
@@ -102,6 +105,8 @@ def train(
         torch.set_num_threads(config.trainer.num_threads)
     if checkpoint is None and _needs_statistics(root) and not _is_trained(root.vae):
         _measure(root, data, config.trainer)
+    if checkpoint is None and hasattr(root, "start_from") and not _has_weights(config):
+        root.start_from(_first_batches(data, config.trainer))
     ema, stamp = EMA(config.optim.ema_decay), ConfigStamp(config)
     history = History(config.run_dir / "history.csv")
     own = _build_callbacks(root, config, ema, progress=progress)
@@ -203,13 +208,21 @@ def _needs_statistics(root: Part) -> bool:
     return hasattr(root, "vae") and not root.vae.has_statistics
 
 
+def _has_weights(config: RunConfig) -> bool:
+    return bool(config.vae_ckpt_path or config.pretrained_ckpt_path)
+
+
+def _first_batches(data: LightningDataModule, settings: TrainerConfig) -> Iterator[Batch]:
+    data.setup("fit")
+    return itertools.islice(data.train_dataloader(), settings.num_statistics_batches)
+
+
 def _measure(root: Part, data: LightningDataModule, settings: TrainerConfig) -> None:
     """Take the latent statistics of ``root.vae`` over training batches."""
-    data.setup("fit")
-    batches = itertools.islice(data.train_dataloader(), settings.num_statistics_batches)
+    batches = _first_batches(data, settings)
     home = root.vae.latent_mean.device
     root.vae.to(_device(settings))
-    floored = measure_statistics(root.vae, batches)
+    floored = measure(root.vae, batches)
     root.vae.to(home)
     if floored:
         log.warning("latent channels %s hardly vary; their spread was floored", floored)
