@@ -11,6 +11,7 @@ from typing import Any
 from calm.errors import CalmError, InputError
 from calm.generation.guidance import GUIDANCE
 from calm.generation.solver import GRIDS, SOLVERS
+from calm.types import Task
 
 __all__ = ["LIMITS", "MAX_DURATION_SECONDS", "Limit", "check", "check_texts"]
 
@@ -44,6 +45,10 @@ def _name(table: Mapping[str, Any]) -> Limit:
 def _is_interval(pair: Any) -> bool:
     numeric = all(isinstance(x, numbers.Real) and not isinstance(x, bool) for x in pair)
     return numeric and len(pair) == 2 and 0 <= pair[0] <= pair[1] <= 1
+
+
+def _are_tasks(names: Any) -> bool:
+    return all(isinstance(name, str) and name in list(Task) for name in names)
 
 
 _SECONDS = Limit(
@@ -81,6 +86,15 @@ LIMITS: dict[str, Limit] = {
     # Beyond 0 and 1 it says "always" and "never".
     "sampler.stop_threshold": _number(-1, 2, "-1 (always) to 2 (never)"),
     "sampler.max_seconds": _SECONDS,
+    "sampler.min_seconds_per_character": _number(0, 1, "seconds, 0 (no floor) to 1"),
+    "sampler.self_check": Limit(tuple | list, _are_tasks, f"a list of tasks: {', '.join(Task)}"),
+    "sampler.silence_db": _number(0, 120, "dB, 0 to 120"),
+    "sampler.silence_seconds": _number(0, MAX_DURATION_SECONDS, "seconds, or 0 for never"),
+    "sampler.tail_seconds": _number(0, MAX_DURATION_SECONDS, "seconds, or 0 to keep the tail"),
+    "sampler.repetition_count": Limit(
+        numbers.Integral, lambda x: x == 0 or 2 <= x <= 100, "a whole number, 2 to 100, or 0 for never"
+    ),
+    "sampler.repetition_similarity": _number(-1, 1, "a cosine, -1 to 1"),
 }
 
 

@@ -40,6 +40,21 @@ class SamplerConfig:
     stop_threshold: float = 0.5
     #: cap for clips without a requested duration
     max_seconds: float = 30.0
+    #: speech cannot stop before so many seconds per character of its words: faster than anyone speaks
+    min_seconds_per_character: float = 0.025
+
+    #: tasks whose clips are checked as they grow, where no duration is asked for
+    self_check: tuple[str, ...] = ("speech",)
+    #: silence is more than so many dB below the loudest 20 ms so far
+    silence_db: float = 40.0
+    #: silence after the last sound that is kept at the end; 0 keeps all
+    tail_seconds: float = 0.15
+    #: a clip that has begun ends after so much silence; 0 for never
+    silence_seconds: float = 2.0
+    #: a clip ends when it has made the same stretch of 0.2 to 3 s so often in a row; 0 for never
+    repetition_count: int = 3
+    #: cosine of two stretches of latents above which they are the same
+    repetition_similarity: float = 0.7
 
     def __post_init__(self) -> None:
         keys = [key for key in LIMITS if key.startswith("sampler.")]

@@ -7,13 +7,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from calm.config import RunConfig
 from calm.errors import CheckpointError, ConfigError, InputError
+from calm.generation.clips import Clips
 from calm.generation.config import SamplerConfig
 from calm.generation.plan import Call, Plan, make_plan
-from calm.generation.request import FinishReason, Generation
+from calm.generation.request import Generation
 from calm.generation.sampler import sample_blocks
 from calm.model.build import build_model
 from calm.model.checkpoint import load_config_of, load_into
@@ -21,6 +21,9 @@ from calm.model.generator import Generator
 from calm.types import Task, Waveform
 
 __all__ = ["AudioCALM"]
+
+#: blocks that whole clips are decoded by: as cheap as all at once, soon enough to notice silence
+GATHERED_BLOCKS = 8
 
 
 class AudioCALM:
@@ -93,19 +96,32 @@ class AudioCALM:
             steps, cfg_scale, temperature, seed, negative_prompt, block_size, window_seconds, solver,
             grid, guidance, max_seconds: see ``calm.generation.plan.Call`` and ``SamplerConfig``.
 
-        The seed of prompt i is ``seed + i``. Same seed, same audio, in any batch.
+        The seed of prompt i is ``seed + i``. Same seed, same audio, in any batch. Speech without a duration
+        is checked as it grows, see ``SamplerConfig.self_check``.
         """
         started = time.perf_counter()
         plan = self._plan(text, task, options)
-        pieces, ends = [], _Ends(plan)
+        clips = Clips(self.model, plan, gather=GATHERED_BLOCKS)
+        pieces = []
         for block in self._blocks(plan):
-            pieces.append(block.latents)
-            if ends.update(block.stop):
+            pieces.append(clips.update(block))
+            if clips.done:
                 break
-        latents = torch.cat(pieces, dim=1)
-        audio = [self._decode(plan, ends, latents, index) for index in range(len(plan.requests))]
         taken = time.perf_counter() - started
-        return [self._finish(plan, ends, audio[index], latents, index, taken) for index in range(len(audio))]
+        audio = [torch.cat(parts, dim=-1) for parts in zip(*pieces, strict=True)]
+        return [
+            Generation(
+                audio=audio[index],
+                sample_rate=self.sample_rate,
+                finish_reason=clips.reason(index),
+                seed=request.seed,
+                task=request.task,
+                text=request.text,
+                latents=clips.latents(index),
+                seconds_taken=taken,
+            )
+            for index, request in enumerate(plan.requests)
+        ]
 
     def generate_streaming(self, text: str, *, task: str, **options) -> Iterator[Waveform]:
         """Generate one clip and yield it piece by piece, as soon as each block is decoded.
@@ -119,22 +135,13 @@ class AudioCALM:
         return self._stream(self._plan(text, task, options))
 
     def _stream(self, plan: Plan) -> Iterator[Waveform]:
-        vae, ends = self.model.vae, _Ends(plan)
-        decoder = vae.stream()
-        skip, sent, total = _history_samples(plan, self.model), 0, None
-        history, blocks = plan.history, self._blocks(plan)
-        while total is None:
-            block = next(blocks)
-            latents, history = _with_history(history, block.latents), None
-            audio = decoder.push(vae.denormalize(latents.to(self.model.null_text.dtype)))
-            if ends.update(block.stop):
-                total = self._num_samples(plan, ends, 0)
-                audio = torch.cat([audio, decoder.finish()], dim=-1)
-            audio, skip = audio[..., skip:], max(0, skip - audio.shape[-1])
-            audio = audio if total is None else audio[..., : total - sent]
-            sent += audio.shape[-1]
+        clips = Clips(self.model, plan, gather=1)
+        for block in self._blocks(plan):
+            audio = clips.update(block)[0]
             if audio.shape[-1]:
-                yield Waveform(audio=audio[0].float().clamp(-1, 1).cpu(), sample_rate=vae.sample_rate)
+                yield Waveform(audio=audio, sample_rate=self.sample_rate)
+            if clips.done:
+                return
 
     def _plan(self, text: str | Sequence[str], task: str, options: dict) -> Plan:
         call = Call(text=text, task=Task.parse(task), **_known(options))
@@ -144,71 +151,6 @@ class AudioCALM:
         return sample_blocks(
             self.model, plan.prompt, settings=plan.settings, negative=plan.negative, history=plan.history
         )
-
-    def _num_samples(self, plan: Plan, ends: _Ends, index: int) -> int:
-        request = plan.requests[index]
-        if request.duration_seconds is not None:
-            return round(request.duration_seconds * self.sample_rate)
-        return ends.frames[index] * self.model.vae.hop
-
-    def _decode(self, plan: Plan, ends: _Ends, latents: Tensor, index: int) -> Tensor:
-        """Audio [A, S] of one request from its own blocks alone: what its neighbours do is not heard."""
-        size = plan.settings.block_size
-        own = latents[index : index + 1, : -(-ends.frames[index] // size) * size]
-        history = None if plan.history is None else plan.history[:1]
-        audio = self.model.vae.to_audio(_with_history(history, own).to(self.model.null_text.dtype))[0]
-        first = _history_samples(plan, self.model)
-        return audio[:, first : first + self._num_samples(plan, ends, index)].float().clamp(-1, 1).cpu()
-
-    def _finish(self, plan: Plan, ends: _Ends, audio: Tensor, latents: Tensor, index: int, taken: float) -> Generation:
-        request = plan.requests[index]
-        return Generation(
-            audio=audio,
-            sample_rate=self.sample_rate,
-            finish_reason=ends.reasons[index],
-            seed=request.seed,
-            task=request.task,
-            text=request.text,
-            latents=latents[index, : ends.frames[index]].float().cpu(),
-            seconds_taken=taken,
-        )
-
-
-class _Ends:
-    """Where each request of a batch ends, and why."""
-
-    def __init__(self, plan: Plan) -> None:
-        self.plan = plan
-        self.frames: list[int] = [0] * len(plan.requests)
-        self.reasons: list[FinishReason | None] = [None] * len(plan.requests)
-        self._seen = 0
-
-    def update(self, stop: Tensor) -> bool:
-        """Take the stop probabilities [B, K] of a block; return whether every request has ended."""
-        above = (stop > self.plan.stop_threshold).tolist()
-        size = stop.shape[1]
-        for index, request in enumerate(self.plan.requests):
-            if self.reasons[index] is not None:
-                continue
-            limit = request.num_frames if request.num_frames is not None else request.max_frames
-            stopped = request.num_frames is None and any(above[index])
-            end = self._seen + (above[index].index(True) + 1 if stopped else size)
-            if end >= limit:
-                self.frames[index] = limit
-                self.reasons[index] = "max_length" if request.num_frames is None else "duration"
-            elif stopped:
-                self.frames[index], self.reasons[index] = end, "stop"
-        self._seen += size
-        return all(self.reasons)
-
-
-def _with_history(history: Tensor | None, latents: Tensor) -> Tensor:
-    """The decoder hears the continued clip as well, so that the seam is smooth."""
-    return latents if history is None else torch.cat([history.to(latents), latents], dim=1)
-
-
-def _history_samples(plan: Plan, model: Generator) -> int:
-    return 0 if plan.history is None else plan.history.shape[1] * model.vae.hop
 
 
 def _known(options: dict) -> dict:

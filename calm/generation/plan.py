@@ -14,6 +14,7 @@ from calm.audio.transforms import resample, to_channels
 from calm.errors import InputError
 from calm.generation.checks import LIMITS, MAX_DURATION_SECONDS, check, check_texts
 from calm.generation.config import SamplerConfig
+from calm.generation.repetition import spoken_repeats
 from calm.generation.request import Request, VoiceReference
 from calm.generation.sampler import Settings
 from calm.model.generator import Generator
@@ -54,7 +55,11 @@ class Call:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """Everything the sampler needs. ``history``: latents [B, F, C] to be continued, or None."""
+    """Everything the sampler needs.
+
+    ``history``: latents [B, F, C] to be continued, or None. ``self_check``: thresholds of silence, tail and
+    repetition; None where the clips are not checked.
+    """
 
     requests: tuple[Request, ...]
     prompt: Prompt
@@ -62,6 +67,7 @@ class Plan:
     history: Tensor | None
     settings: Settings
     stop_threshold: float
+    self_check: SamplerConfig | None
 
 
 def make_plan(model: Generator, sampler: SamplerConfig, call: Call, *, text_style: str = "description") -> Plan:
@@ -92,6 +98,7 @@ def make_plan(model: Generator, sampler: SamplerConfig, call: Call, *, text_styl
             seeds=tuple(r.seed for r in requests),
         ),
         stop_threshold=sampler.stop_threshold,
+        self_check=sampler if call.duration is None and call.task in sampler.self_check else None,
     )
 
 
@@ -100,8 +107,9 @@ def _request(
 ) -> Request:
     frame_rate, task = model.vae.frame_rate, call.task
     content = normalize(text) if task is Task.SPEECH else tidy(text)
-    cap = call.max_seconds or sampler.max_seconds
+    cap, floor, spoken = call.max_seconds or sampler.max_seconds, 0.0, 1
     if task is Task.SPEECH:
+        floor, spoken = sampler.min_seconds_per_character * len(content), spoken_repeats(content)
         cap = min(cap, EXTRA_SECONDS + MAX_SECONDS_PER_CHARACTER * len(content))
         if call.reference is not None and call.reference.text:
             content = f"{normalize(call.reference.text)} {content}"
@@ -119,7 +127,10 @@ def _request(
         ),
         negative_description=None if call.negative_prompt is None else tidy(call.negative_prompt),
         num_frames=None if call.duration is None else math.ceil(call.duration * frame_rate),
+        min_frames=math.floor(floor * frame_rate),
         max_frames=max(1, math.ceil(cap * frame_rate)),
+        # What the text itself repeats is no fault.
+        repetition_count=sampler.repetition_count and max(sampler.repetition_count, spoken + 1),
         duration_seconds=call.duration,
         seed=seed,
         cfg_scale=getattr(sampler, f"cfg_scale_{task}") if call.cfg_scale is None else call.cfg_scale,

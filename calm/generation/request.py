@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FinishReason", "Generation", "Request", "VoiceReference"]
 
-FinishReason = Literal["stop", "duration", "max_length"]
+FinishReason = Literal["stop", "duration", "max_length", "silence", "repetition"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,14 +38,20 @@ class VoiceReference:
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """One prompt, resolved: the full description and every number."""
+    """One prompt, resolved: the full description and every number.
+
+    ``min_frames``: the stop head is not believed before. ``repetition_count``: how often a stretch may not
+    follow itself; 0 for no limit.
+    """
 
     task: Task
     text: str
     description: str
     negative_description: str | None
     num_frames: int | None
+    min_frames: int
     max_frames: int
+    repetition_count: int
     duration_seconds: float | None
     seed: int
     cfg_scale: float
@@ -56,8 +62,8 @@ class Request:
 class Generation:
     """One finished clip: ``audio`` float32 [A, S] in -1..1, on the CPU.
 
-    ``finish_reason`` is ``stop`` (the model ended), ``duration`` (the requested length) or ``max_length``
-    (the cap). ``latents`` [F, C] are normalised. ``seconds_taken`` is the wall time of the whole call.
+    ``finish_reason`` is ``stop`` (the model ended), ``duration`` (the requested length), ``max_length`` (the
+    cap), ``silence`` (it went silent for too long) or ``repetition`` (it was stuck on one stretch). ``latents`` [F, C] are normalised. ``seconds_taken`` is the wall time of the whole call.
     """
 
     audio: Tensor

@@ -62,9 +62,12 @@ def test_the_same_seed_gives_the_same_audio_alone_and_in_a_batch(model):
     assert [clip.seed for clip in batch] == [5, 6]
     for text, clip in zip(texts, batch, strict=True):
         alone = calm.generate(text, task="sound", duration=0.1, seed=clip.seed)[0]
-        torch.testing.assert_close(alone.audio, clip.audio, rtol=0, atol=1e-5)
+        # Random weights make latents of tens, and what rounding does to those is heard in the audio.
+        scale = clip.latents.abs().max()
+        torch.testing.assert_close(alone.latents / scale, clip.latents / scale, rtol=0, atol=1e-5)
+        torch.testing.assert_close(alone.audio, clip.audio, rtol=0, atol=2e-3)
     other = calm.generate(texts[0], task="sound", duration=0.1, seed=6)[0]
-    assert not torch.allclose(other.audio, batch[0].audio, atol=1e-3)
+    assert not torch.allclose(other.audio, batch[0].audio, atol=1e-2)
 
 
 @pytest.mark.parametrize("model", MODELS)
