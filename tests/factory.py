@@ -29,6 +29,7 @@ TINY_VAE = {
     "num_output_blocks": 1,
     "n_fft": 32,
     "stft_hop": 8,
+    "num_mels": 4,
 }
 #: 80 samples per latent, strides that are no powers of two, an encoder without dilation
 UNEVEN_VAE = {
@@ -41,6 +42,7 @@ UNEVEN_VAE = {
     "encoder_dilations": (1,),
     "n_fft": 80,
     "stft_hop": 20,
+    "num_mels": 8,
 }
 HEADS = {"ar_flow": "rectified_flow", "head_flow": "mlp"}
 

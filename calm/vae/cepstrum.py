@@ -1,4 +1,4 @@
-"""Log-mel spectra and their cepstrum: the fixed analysis from which the encoder starts."""
+"""Log-mel spectra, their cepstrum, and the way back: the fixed analysis from which encoder and decoder start."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-__all__ = ["Cepstrum", "mel_filters"]
+__all__ = ["Cepstrum", "Envelope", "mel_filters"]
 
 SILENCE = 1e-4
+# Level 0 of a mel band, natural logarithm of its magnitude: -40 dB of full scale.
+LOG_REFERENCE = math.log(1e-2)
 # Brings the latents of recordings near unit variance.
 GAIN = 4.0
 
@@ -19,21 +21,20 @@ GAIN = 4.0
 class Cepstrum(nn.Module):
     """Linear map of a patch of log-mel frames to one row; [B, A, S] -> [B, F, C].
 
-    It starts as the low orders of a cosine transform over mel bands, frames of the patch and channels, scaled
-    to more even variances. That is close to the principal components of sound, so a decoder can learn from
-    the first step on; from random weights the latents spend minutes on loudness alone.
+    It starts as the low orders of a cosine transform over mel bands, frames of the patch and channels, or
+    after ``fit`` as the principal components of real clips, so a decoder can learn from the first step on;
+    from random weights the latents spend minutes on loudness alone.
 
     Args:
         channels: A. latent_dim: C. patch: frames per row. n_fft, hop: window and distance of the frames in samples.
-        sample_rate: Hz.
+        num_mels: bands of a frame. sample_rate: Hz.
     """
 
     def __init__(
-        self, channels: int, latent_dim: int, *, patch: int, n_fft: int, hop: int, sample_rate: int
+        self, channels: int, latent_dim: int, *, patch: int, n_fft: int, hop: int, num_mels: int, sample_rate: int
     ) -> None:
         super().__init__()
-        self.patch, self.n_fft, self.hop = patch, n_fft, hop
-        num_mels = max(8, min(64, n_fft // 16))
+        self.channels, self.patch, self.n_fft, self.hop = channels, patch, n_fft, hop
         window = torch.hann_window(n_fft)
         self.register_buffer("window", window / window.square().sum().sqrt(), persistent=False)
         self.register_buffer("filters", mel_filters(num_mels, n_fft=n_fft, sample_rate=sample_rate), persistent=False)
@@ -43,12 +44,73 @@ class Cepstrum(nn.Module):
             self.project.weight.copy_(_cosine_rows(latent_dim, (channels, patch, num_mels)))
 
     def forward(self, audio: Tensor) -> Tensor:
+        return self.project(self.levels(audio))
+
+    def levels(self, audio: Tensor) -> Tensor:
+        """Log-mel levels of every patch [B, F, A * patch * mels]: about -2 for silence, 0 at -40 dB, 2 at full scale."""
         around = self.n_fft - self.hop
         frames = nn.functional.pad(audio, (around // 2, around - around // 2)).unfold(-1, self.n_fft, self.hop)
         mel = torch.fft.rfft(frames.float() * self.window).abs() @ self.filters.T
-        # About -2 for silence, 0 at -40 dB, 2 at full scale.
-        level = 0.5 * (mel + SILENCE).log() - 0.5 * math.log(1e-2)
-        return self.project(rearrange(level, "b a (f p) mels -> b f (a p mels)", p=self.patch))
+        level = 0.5 * ((mel + SILENCE).log() - LOG_REFERENCE)
+        return rearrange(level, "b a (f p) mels -> b f (a p mels)", p=self.patch)
+
+    @torch.no_grad()
+    def fit(self, audio: Tensor) -> None:
+        """Start from the principal components of clips [B, A, S] instead of cosines.
+
+        A row is divided by the square root of its spread: what is loud in the data stays larger in the latents,
+        yet no channel is so small that the noise of the posterior drowns it.
+        """
+        levels = rearrange(self.levels(audio), "b f d -> (b f) d").double()
+        mean = levels.mean(dim=0)
+        variances, components = torch.linalg.eigh(torch.cov((levels - mean).T))
+        num_rows = min(len(self.project.weight), len(variances))
+        kept = components.flip(1)[:, :num_rows].T
+        spread = variances.flip(0)[:num_rows].clamp_min(1e-6).sqrt()
+        self.project.weight.zero_()
+        self.project.weight[:num_rows] = (kept / spread.sqrt()[:, None]).float()
+        self.project.bias.copy_(-self.project.weight @ mean.float())
+
+
+class Envelope(nn.Module):
+    """The cepstrum read backwards: rows [B, F, C] -> log-magnitudes of every STFT bin [B, A, F * patch, bins].
+
+    A magnitude is that of the STFT with a plain Hann window. Learned from there on.
+    """
+
+    def __init__(self, cepstrum: Cepstrum) -> None:
+        super().__init__()
+        self.channels, self.patch = cepstrum.channels, cepstrum.patch
+        self.project = nn.Linear(cepstrum.project.out_features, cepstrum.project.in_features)
+        self.register_buffer("spread", _between_centres(cepstrum.filters), persistent=False)
+        self.start_from(cepstrum)
+
+    @torch.no_grad()
+    def start_from(self, cepstrum: Cepstrum) -> None:
+        """Invert ``cepstrum``: exactly where it loses nothing, else with the least squared error."""
+        inverse = torch.linalg.pinv(cepstrum.project.weight.double())
+        level = -inverse @ cepstrum.project.bias.double()
+        loudness = torch.hann_window(cepstrum.n_fft).square().sum().sqrt().log()
+        self.project.weight.copy_(2 * inverse)
+        self.project.bias.copy_(2 * level + LOG_REFERENCE + loudness)
+
+    def forward(self, rows: Tensor) -> Tensor:
+        mel = rearrange(self.project(rows).float(), "b f (a p mels) -> b a (f p) mels", a=self.channels, p=self.patch)
+        return mel @ self.spread
+
+
+def _between_centres(filters: Tensor) -> Tensor:
+    """Linear interpolation [mels, bins] of values at the centres of mel bands."""
+    num_mels, num_bins = filters.shape
+    bins = torch.arange(num_bins, dtype=torch.float32)
+    centres = (filters * bins).sum(dim=1) / filters.sum(dim=1)
+    right = torch.searchsorted(centres, bins).clamp(1, num_mels - 1)
+    left = right - 1
+    share = ((bins - centres[left]) / (centres[right] - centres[left]).clamp_min(1e-6)).clamp(0, 1)
+    weights = torch.zeros(num_mels, num_bins)
+    weights[left, torch.arange(num_bins)] = 1 - share
+    weights[right, torch.arange(num_bins)] += share
+    return weights
 
 
 def _cosine_rows(num_rows: int, shape: tuple[int, ...]) -> Tensor:

@@ -7,8 +7,10 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from calm.vae.attention import State, WindowedAttention
+from calm.vae.cepstrum import Envelope
 from calm.vae.istft import ISTFTHead
-from calm.vae.layers import ConvNeXtBlock, LookAheadConv, keep_variance
+from calm.vae.layers import ConvNeXtBlock, Delay, LookAheadConv, keep_variance
+from calm.vae.pitch import HarmonicSource
 
 __all__ = ["Decoder"]
 
@@ -28,6 +30,8 @@ class Decoder(nn.Module):
             causal attention (``window`` past frames) between two ConvNeXt blocks.
         upsample: STFT frames per frame. output_width, num_output_blocks: of the stage at that rate.
         n_fft, stft_hop: of the head, in samples.
+        envelope: first guess of the spectra, from the first channels of the latents.
+        source: harmonics, from the channels after those; None without.
     """
 
     def __init__(
@@ -46,6 +50,8 @@ class Decoder(nn.Module):
         num_output_blocks: int,
         n_fft: int,
         stft_hop: int,
+        envelope: Envelope,
+        source: HarmonicSource | None,
     ) -> None:
         super().__init__()
         self.channels, self.look_ahead = channels, look_ahead
@@ -59,8 +65,14 @@ class Decoder(nn.Module):
         )
         self.to_output = _Upsample(width, output_width, factor=upsample)
         self.output_blocks = nn.ModuleList(_block(output_width, scale) for _ in range(num_output_blocks))
+        self.delay, self.envelope, self.source = Delay(look_ahead), envelope, source
         self.head = ISTFTHead(
-            output_width, channels=channels, n_fft=n_fft, hop=stft_hop, rows_per_latent=patch * upsample
+            output_width,
+            channels=channels,
+            n_fft=n_fft,
+            hop=stft_hop,
+            rows_per_latent=patch * upsample,
+            sources=1 if source is None else 2,
         )
 
     def forward(self, latents: Tensor) -> Tensor:
@@ -69,7 +81,7 @@ class Decoder(nn.Module):
 
     def push(self, latents: Tensor, state: State) -> Tensor:
         """Take latents [B, F, C] that continue ``state``; return the audio [B, A, S] that is final by now."""
-        x = self.enter(latents, state)
+        latents, x = self.delay(latents, state), self.enter(latents, state)
         if x.shape[1] == 0:
             return latents.new_zeros(len(latents), self.channels, 0)
         x = self.to_frames(x)
@@ -78,7 +90,9 @@ class Decoder(nn.Module):
         x = self.to_output(x)
         for block in self.output_blocks:
             x = block(x, state)
-        return self.head(x, state)
+        cepstrum, pitch = latents.tensor_split([self.envelope.project.in_features], dim=-1)
+        harmonics = None if self.source is None else self.source(pitch, state)
+        return self.head(x, state, envelope=self.envelope(cepstrum), harmonics=harmonics)
 
     def flush(self, latents: Tensor, state: State) -> Tensor:
         """Return the remaining audio; ``latents`` tells batch size, width, type and device only."""

@@ -11,27 +11,37 @@ from torch import Tensor, nn
 from calm.vae.attention import TransformerLayer
 from calm.vae.cepstrum import Cepstrum
 from calm.vae.layers import ResidualUnit, Snake, keep_variance
+from calm.vae.pitch import PitchTracker
 
 __all__ = ["Aggregator", "ConvEncoder", "Encoder"]
 
 # softplus(-5) = 0.007
 INITIAL_RAW_SCALE = -5.0
 RESIDUAL_GAIN = 0.3
+# softplus(-4) = 0.018
+PITCH_RAW_SCALE = -4.0
 
 
 class Encoder(nn.Module):
     """Audio [B, A, S] -> mean and raw scale of the posterior, each [B, F, C].
 
-    The mean is a cepstrum (see there) plus what convolutions and attention add to it, at first nothing.
+    The mean is a cepstrum (see there) plus what convolutions and attention add to it, at first nothing; the
+    pitch, where it is tracked, takes the last channels and stays as it was measured.
     """
 
-    def __init__(self, frames: ConvEncoder, aggregator: Aggregator, cepstrum: Cepstrum) -> None:
+    def __init__(
+        self, frames: ConvEncoder, aggregator: Aggregator, cepstrum: Cepstrum, pitch: PitchTracker | None
+    ) -> None:
         super().__init__()
-        self.frames, self.aggregator, self.cepstrum = frames, aggregator, cepstrum
+        self.frames, self.aggregator, self.cepstrum, self.pitch = frames, aggregator, cepstrum, pitch
 
     def forward(self, audio: Tensor) -> tuple[Tensor, Tensor]:
         correction, scale = self.aggregator(self.frames(audio)).float().chunk(2, dim=-1)
-        return self.cepstrum(audio) + correction, scale
+        mean = self.cepstrum(audio) + correction
+        if self.pitch is None:
+            return mean, scale
+        pitch = self.pitch(audio)
+        return torch.cat([mean, pitch], dim=-1), torch.cat([scale, torch.full_like(pitch, PITCH_RAW_SCALE)], dim=-1)
 
 
 class ConvEncoder(nn.Module):

@@ -12,47 +12,75 @@ from calm.vae.attention import State
 
 __all__ = ["ISTFTHead", "OverlapAdd"]
 
-# exp(4.6) = 100: a spectral line louder than any signal in -1..1 needs; keeps early training finite.
-MAX_LOG_MAGNITUDE = 4.6
+# exp(6) = 400: a spectral line louder than any signal in -1..1 needs; keeps early training finite.
+MAX_LOG_MAGNITUDE = 6.0
+# Share of noise that even a fully voiced frame keeps, so that its phases go on learning.
+MIN_BREATH = 0.02
 
 
 class ISTFTHead(nn.Module):
-    """Predicts log-magnitude and phase of every bin and synthesises frames (Vocos, arXiv 2306.00814).
+    """Shapes an envelope and harmonics into spectra, and synthesises frames from them (Vocos, arXiv 2306.00814).
 
-    The phase is predicted relative to the start of the latent frame rather than of the STFT frame, so that
-    the phase of a steady tone is nearly constant over the rows of one latent.
+    Rows say how far each bin lies from the envelope and which phase it has; where there are harmonics, also how
+    each of them is scaled and turned. Phases are relative to the start of the latent frame rather than of the STFT
+    frame, so that the phase of a steady tone is nearly constant over the rows of one latent.
 
     Args:
         dim: D. channels: A. n_fft: samples per STFT frame. hop: samples between STFT frames (divides n_fft).
-        rows_per_latent: STFT frames that one latent frame gives.
+        rows_per_latent: STFT frames that one latent frame gives. sources: 2 with harmonics, else 1.
     """
 
-    def __init__(self, dim: int, *, channels: int, n_fft: int, hop: int, rows_per_latent: int) -> None:
+    def __init__(
+        self, dim: int, *, channels: int, n_fft: int, hop: int, rows_per_latent: int, sources: int = 1
+    ) -> None:
         super().__init__()
-        self.channels, self.n_fft = channels, n_fft
+        self.channels, self.n_fft, self.sources = channels, n_fft, sources
         num_bins = n_fft // 2 + 1
         self.norm = nn.LayerNorm(dim)
-        self.project = nn.Linear(dim, 2 * channels * num_bins)
-        # A start far below full scale: loudness is learned from silence upwards.
-        nn.init.constant_(self.project.bias[: channels * num_bins], -1.0)
+        self.project = nn.Linear(dim, 2 * sources * channels * num_bins)
+        nn.init.zeros_(self.project.weight)
+        nn.init.zeros_(self.project.bias)
+        # The envelope is the first guess of every magnitude; phases start spread over the circle.
+        phases = slice(sources * channels * num_bins, (sources + 1) * channels * num_bins)
+        nn.init.normal_(self.project.weight[phases], std=2 * dim**-0.5)
         turns = torch.outer(torch.arange(rows_per_latent), torch.arange(num_bins)) * hop % n_fft
         self.register_buffer("advance", 2 * math.pi * turns / n_fft, persistent=False)  # [rows, bins]
         self.register_buffer("window", torch.hann_window(n_fft), persistent=False)
         self.overlap_add = OverlapAdd(self.window, hop=hop)
 
-    def forward(self, x: Tensor, state: State) -> Tensor:
-        """Map rows [B, N, D] (whole latents) to the audio [B, A, S] that is final by now."""
-        spectrum = rearrange(
-            self.project(self.norm(x)).float(), "b n (two a bins) -> two b a n bins", two=2, a=self.channels
+    def forward(
+        self, x: Tensor, state: State, *, envelope: Tensor, harmonics: tuple[Tensor, Tensor] | None = None
+    ) -> Tensor:
+        """Map rows to the audio [B, A, S] that is final by now.
+
+        Args:
+            x: rows [B, N, D] of whole latents. envelope: log-magnitudes [B, A, N, bins].
+            harmonics: unit spectra [B, N, bins] (complex) and voicing [B, N].
+        """
+        shape = rearrange(
+            self.project(self.norm(x)).float(),
+            "b n (two s a bins) -> two s b a n bins",
+            two=2,
+            s=self.sources,
+            a=self.channels,
         )
-        magnitude = spectrum[0].clamp(max=MAX_LOG_MAGNITUDE).exp()
-        phase = spectrum[1] + self.advance.repeat(x.shape[1] // len(self.advance), 1)
-        frames = torch.fft.irfft(torch.polar(magnitude, phase), n=self.n_fft) * self.window
-        return self.overlap_add(frames, state)
+        level, phase = shape
+        phase = phase[0] + self.advance.repeat(x.shape[1] // len(self.advance), 1)
+        if harmonics is None:
+            spectrum = torch.polar(_magnitude(envelope + level[0]), phase)
+        else:
+            lines, voicing = harmonics[0].unsqueeze(1), rearrange(harmonics[1], "b n -> b 1 n 1")
+            breath = torch.polar(_magnitude(envelope + level[0] + (1 + MIN_BREATH - voicing).log()), phase)
+            spectrum = breath + lines * voicing * torch.polar(_magnitude(envelope + level[1]), shape[1, 1])
+        return self.overlap_add(torch.fft.irfft(spectrum, n=self.n_fft) * self.window, state)
 
     def flush(self, state: State) -> Tensor:
         """Return the rest of the audio [B, A, S]."""
         return self.overlap_add.flush(state)
+
+
+def _magnitude(log_magnitude: Tensor) -> Tensor:
+    return log_magnitude.clamp(max=MAX_LOG_MAGNITUDE).exp()
 
 
 class OverlapAdd(nn.Module):

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from calm.vae.attention import State
 
-__all__ = ["CausalConv", "ConvNeXtBlock", "LookAheadConv", "ResidualUnit", "Snake", "keep_variance"]
+__all__ = ["CausalConv", "ConvNeXtBlock", "Delay", "LookAheadConv", "ResidualUnit", "Snake", "keep_variance"]
 
 
 def keep_variance(layer: nn.Module) -> nn.Module:
@@ -83,6 +83,20 @@ class LookAheadConv(nn.Module):
         x = self.conv(x, state)
         state[self] = max(0, pending - x.shape[1])
         return x[:, pending:]
+
+
+class Delay(nn.Module):
+    """Hands on rows [B, N, D] only when ``look_ahead`` rows have followed them: in step with a ``LookAheadConv``."""
+
+    def __init__(self, look_ahead: int) -> None:
+        super().__init__()
+        self.look_ahead = look_ahead
+
+    def forward(self, x: Tensor, state: State) -> Tensor:
+        waiting = torch.cat([state[self], x], dim=1) if self in state else x
+        ready = max(0, waiting.shape[1] - self.look_ahead)
+        state[self] = waiting[:, ready:]
+        return waiting[:, :ready]
 
 
 class ConvNeXtBlock(nn.Module):

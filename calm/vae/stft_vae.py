@@ -13,9 +13,10 @@ from torch.nn import functional as F
 from calm.errors import ConfigError
 from calm.registry import register
 from calm.vae.base import VAE, Posterior
-from calm.vae.cepstrum import Cepstrum
+from calm.vae.cepstrum import Cepstrum, Envelope
 from calm.vae.decoder import Decoder
 from calm.vae.encoder import Aggregator, ConvEncoder, Encoder
+from calm.vae.pitch import HarmonicSource, PitchTracker
 from calm.vae.streaming import StftStream
 
 __all__ = ["StftVAE"]
@@ -26,6 +27,7 @@ MIN_STD = 1e-3
 
 def _check(config: Any) -> None:
     """Raise ConfigError for sizes that do not fit together."""
+    frames = math.prod(config.strides) * config.patch // max(1, config.stft_hop)
     rules = (
         ("channels", config.channels in (1, 2), "1 or 2"),
         ("encoder_widths", len(config.encoder_widths) == len(config.strides), "as many as strides"),
@@ -34,6 +36,13 @@ def _check(config: Any) -> None:
         ("num_heads", config.encoder_widths[-1] % config.num_heads == 0, "a divisor of encoder_widths[-1]"),
         ("num_heads", config.decoder_width % config.num_heads == 0, "a divisor of decoder_width"),
         ("look_ahead_frames", config.look_ahead_frames >= 0, "0 or more"),
+        ("num_mels", config.num_mels >= 2, "2 or more"),
+        (
+            "pitch_points",
+            0 <= 2 * config.pitch_points < config.latent_dim
+            and (config.pitch_points == 0 or frames % config.pitch_points == 0),
+            f"0, or a divisor of {frames} below latent_dim / 2",
+        ),
         ("encoder_kernel_size", config.encoder_kernel_size % 2 == 1, "an odd number"),
     )
     for key, holds, allowed in rules:
@@ -74,6 +83,10 @@ class StftVAE(VAE):
         n_fft: int = 2048
         stft_hop: int = 512
         look_ahead_frames: int = 1
+        #: mel bands per STFT frame of the cepstrum that encoder and decoder start from
+        num_mels: int = 64
+        #: P; twice as many channels of the latents hold pitch and voicing, and the decoder sounds its harmonics
+        pitch_points: int = 0
 
         def __post_init__(self) -> None:
             for key in ("strides", "encoder_widths", "encoder_dilations"):
@@ -90,6 +103,16 @@ class StftVAE(VAE):
         )
         self.config = config
         attention = {"num_heads": config.num_heads, "window": config.attention_window_frames}
+        frames = self.hop // config.stft_hop
+        cepstrum = Cepstrum(
+            config.channels,
+            config.latent_dim - 2 * config.pitch_points,
+            patch=frames,
+            n_fft=config.n_fft,
+            hop=config.stft_hop,
+            num_mels=config.num_mels,
+            sample_rate=config.sample_rate,
+        )
         self.encoder = Encoder(
             ConvEncoder(
                 config.channels,
@@ -102,19 +125,13 @@ class StftVAE(VAE):
             ),
             Aggregator(
                 config.encoder_widths[-1],
-                latent_dim=config.latent_dim,
+                latent_dim=config.latent_dim - 2 * config.pitch_points,
                 patch=config.patch,
                 num_layers=config.num_aggregator_layers,
                 **attention,
             ),
-            Cepstrum(
-                config.channels,
-                config.latent_dim,
-                patch=config.patch,
-                n_fft=config.n_fft,
-                hop=frame_hop,
-                sample_rate=config.sample_rate,
-            ),
+            cepstrum,
+            self._pitch_tracker(),
         )
         self.decoder = Decoder(
             config.latent_dim,
@@ -128,8 +145,35 @@ class StftVAE(VAE):
             num_output_blocks=config.num_output_blocks,
             n_fft=config.n_fft,
             stft_hop=config.stft_hop,
+            envelope=Envelope(cepstrum),
+            source=self._harmonic_source(),
             **attention,
         )
+
+    def _pitch_tracker(self) -> PitchTracker | None:
+        config = self.config
+        if not config.pitch_points:
+            return None
+        return PitchTracker(
+            config.pitch_points, hop=self.hop, stft_hop=config.stft_hop, sample_rate=config.sample_rate
+        )
+
+    def _harmonic_source(self) -> HarmonicSource | None:
+        config = self.config
+        if not config.pitch_points:
+            return None
+        return HarmonicSource(
+            config.pitch_points,
+            frames_per_latent=self.hop // config.stft_hop,
+            n_fft=config.n_fft,
+            hop=config.stft_hop,
+            sample_rate=config.sample_rate,
+        )
+
+    def start_from(self, audio: Tensor) -> None:
+        """Fit the analysis that encoder and decoder start from to clips [B, A, S]; for untrained weights only."""
+        self.encoder.cepstrum.fit(audio[..., : audio.shape[-1] // self.hop * self.hop])
+        self.decoder.envelope.start_from(self.encoder.cepstrum)
 
     @property
     def look_ahead(self) -> int:
