@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from calm.backbone.base import Residual
 from calm.backbone.cache import Cache
 
-__all__ = ["Layer", "Rotary", "attend", "rotary"]
+__all__ = ["Layer", "RMSNorm", "Rotary", "attend", "rotary"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +26,8 @@ class Rotary:
     def __call__(self, x: Tensor) -> Tensor:
         """Rotate x [B, H, N, d]; pairs are (i, i + d/2), as in Qwen3."""
         first, second = x.chunk(2, dim=-1)
-        return torch.cat([first * self.cos - second * self.sin, second * self.cos + first * self.sin], dim=-1)
+        cos, sin = self.cos.to(x.dtype), self.sin.to(x.dtype)
+        return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1)
 
 
 def rotary(positions: Tensor, *, head_dim: int, base: float, dtype: torch.dtype) -> Rotary:
@@ -74,6 +75,13 @@ def _flex_attention():
     return torch.compile(flex_attention, dynamic=True)
 
 
+class RMSNorm(nn.RMSNorm):
+    """RMSNorm whose weight follows the input's type: under autocast the mixture has no fused kernel."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.rms_norm(x, self.normalized_shape, self.weight.to(x.dtype), self.eps)
+
+
 class Attention(nn.Module):
     """Grouped-query attention with RMS-normalised queries and keys (Qwen3)."""
 
@@ -84,8 +92,8 @@ class Attention(nn.Module):
         self.k_proj = nn.Linear(dim, num_kv_heads * head_dim, bias=False)
         self.v_proj = nn.Linear(dim, num_kv_heads * head_dim, bias=False)
         self.o_proj = nn.Linear(num_heads * head_dim, dim, bias=False)
-        self.q_norm = nn.RMSNorm(head_dim, eps=norm_eps)
-        self.k_norm = nn.RMSNorm(head_dim, eps=norm_eps)
+        self.q_norm = RMSNorm(head_dim, eps=norm_eps)
+        self.k_norm = RMSNorm(head_dim, eps=norm_eps)
 
     def forward(self, x: Tensor, *, rotary: Rotary, mask, layer: int, cache: Cache | None) -> Tensor:
         q, k, v = (
@@ -118,11 +126,11 @@ class Layer(nn.Module):
         self, dim: int, *, num_heads: int, num_kv_heads: int, head_dim: int, ffn_dim: int, norm_eps: float
     ) -> None:
         super().__init__()
-        self.input_layernorm = nn.RMSNorm(dim, eps=norm_eps)
+        self.input_layernorm = RMSNorm(dim, eps=norm_eps)
         self.self_attn = Attention(
             dim, num_heads=num_heads, num_kv_heads=num_kv_heads, head_dim=head_dim, norm_eps=norm_eps
         )
-        self.post_attention_layernorm = nn.RMSNorm(dim, eps=norm_eps)
+        self.post_attention_layernorm = RMSNorm(dim, eps=norm_eps)
         self.mlp = FeedForward(dim, ffn_dim=ffn_dim)
 
     def forward(

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from calm.backbone.base import Backbone, Residual
 from calm.backbone.cache import Cache
-from calm.backbone.layers import Layer, rotary
+from calm.backbone.layers import Layer, RMSNorm, rotary
 from calm.errors import ConfigError
 from calm.registry import register
 from calm.text import build_tokenizer
@@ -66,7 +66,7 @@ class Transformer(Backbone):
             )
             for _ in range(config.num_layers)
         )
-        self.norm = nn.RMSNorm(config.dim, eps=config.norm_eps)
+        self.norm = RMSNorm(config.dim, eps=config.norm_eps)
 
     def _initialize(self) -> None:
         """Normal(0, 0.02), output projections scaled down by depth (GPT-2), so that the residual stream stays level."""

@@ -41,6 +41,7 @@ class CalmDataModule(LightningDataModule):
         vae_hash: of the model's VAE, which latent shards must have been made by; None for a model that trains on
             waveforms and takes no latents.
         weights_at: optimizer step -> weight of every task; by default the tasks that are there, equally.
+        longest_at: optimizer step -> seconds of the longest clip of a task that may be drawn; None draws any.
         seed: of every random decision.
         bad_clips_path: JSONL that lists clips that could not be read; None keeps no file.
     """
@@ -55,11 +56,13 @@ class CalmDataModule(LightningDataModule):
         tokenizer: Tokenizer | None = None,
         vae_hash: str | None = None,
         weights_at: Callable[[int], Mapping[str, float]] | None = None,
+        longest_at: Callable[[int], Mapping[str, float]] | None = None,
         seed: int = 0,
         bad_clips_path: str | Path | None = None,
     ) -> None:
         super().__init__()
         self.config, self.seed, self.weights_at = config, seed, weights_at
+        self.longest_at = longest_at
         self.sample_rate, self.hop, self.vae_hash = sample_rate, hop, vae_hash
         self.bad_clips_path = None if bad_clips_path is None else Path(bad_clips_path)
         encode = no_text
@@ -91,6 +94,7 @@ class CalmDataModule(LightningDataModule):
             batch_size=self.config.batch_size,
             seed=self.seed,
             weights_at=_PerOptimizerStep(weights_at, accumulation),
+            longest_at=None if self.longest_at is None else _PerOptimizerStep(self.longest_at, accumulation),
             cut=self.cut,
             reference_probability=self._reference_probability,
             rank=rank,
@@ -207,13 +211,13 @@ class _Constant:
 
 
 class _PerOptimizerStep:
-    """Turns the plan's steps (batches) into optimizer steps, which weights are given by."""
+    """Turns the plan's steps (batches) into optimizer steps, which the curriculum counts in."""
 
-    def __init__(self, weights_at: Callable[[int], Mapping[str, float]], accumulation: int) -> None:
-        self.weights_at, self.accumulation = weights_at, accumulation
+    def __init__(self, rule: Callable[[int], Mapping[str, float]], accumulation: int) -> None:
+        self.rule, self.accumulation = rule, accumulation
 
     def __call__(self, step: int) -> Mapping[str, float]:
-        return self.weights_at(step // self.accumulation)
+        return self.rule(step // self.accumulation)
 
 
 def _validation_draws(shards: ShardSet, batch_size: int, num_batches: int, world_size: int) -> list[list[Draw]]:

@@ -16,6 +16,8 @@ __all__ = ["Draw", "Plan", "generator"]
 
 #: step -> weight of every task, not necessarily summing to 1
 Weights = Callable[[int], Mapping[str, float]]
+#: step -> seconds of the longest clip that may be drawn of a task; of a task that is not named, any
+Longest = Callable[[int], Mapping[str, float]]
 # States of every so many windows are kept, so that looking back costs at most this many windows.
 KEPT_WINDOWS = 256
 
@@ -49,9 +51,10 @@ class Plan:
     - Shares: after any number of draws of a phase of equal weights, every task has its share to less
       than one sample (Tijdeman, The chairman assignment problem, 1980).
     - Order: every task runs through its clips in a fresh permutation per epoch, of (seed, task, epoch).
+    - Limits: where ``longest_at`` gives one, only clips up to it are drawn, in an order of their own.
     - Lengths: the draws of a window of ``bucket_steps`` steps are sorted by length and cut into
       batches of equal size, so that little is padded; the batches of a window come in random order.
-      Windows are split where the weights change, so no draw moves between phases; they are shorter
+      Windows are split where weights or limit change, so no draw moves between phases; they are shorter
       where a task has so few clips that one would come up twice.
     """
 
@@ -63,18 +66,20 @@ class Plan:
         batch_size: int,
         seed: int,
         weights_at: Weights,
+        longest_at: Longest | None = None,
         bucket_steps: int = 8,
     ) -> None:
-        """Plan over ``rows`` (positions per task); ``seconds[row]`` is the length to sort by."""
+        """Plan over ``rows`` (positions per task); ``seconds[row]`` is the length to sort by, and to leave out by."""
         self.rows = {task: np.asarray(rows.get(task, ()), dtype=np.int64) for task in TASKS}
         self.seconds, self.batch_size, self.seed = seconds, batch_size, seed
-        self.weights_at = weights_at
+        self.weights_at, self.longest_at = weights_at, longest_at or (lambda step: {})
         # A window with several epochs of a task would sort the same clip next to itself.
         smallest = min((len(group) for group in self.rows.values() if len(group)), default=0)
         self.bucket_steps = max(1, min(bucket_steps, smallest // batch_size))
         self._states = {0: _State((0,) * len(TASKS), None, (0.0,) * len(TASKS))}
         self._window: tuple[int, list[tuple[Draw, ...]]] = (-1, [])
-        self._permutations: dict[Task, tuple[int, np.ndarray]] = {}
+        self._permutations: dict[Task, tuple[tuple[int, float | None], np.ndarray]] = {}
+        self._short_enough: dict[tuple[Task, float | None], np.ndarray] = {}
 
     def batch(self, step: int) -> tuple[Draw, ...]:
         """Return the draws of the global batch of ``step``, neighbours of similar length."""
@@ -87,7 +92,8 @@ class Plan:
 
     def spares(self, step: int, draw: Draw) -> Iterator[int]:
         """Yield rows to use instead of a clip that cannot be read; the plan's own order does not move."""
-        order = generator(self.seed, "spare", draw.task.id, step, draw.row).permutation(self.rows[draw.task])
+        rows = self._rows(draw.task, self.longest_at(step).get(draw.task))
+        order = generator(self.seed, "spare", draw.task.id, step, draw.row).permutation(rows)
         return (int(row) for row in order if row != draw.row)
 
     def state(self, step: int) -> dict[str, Any]:
@@ -155,15 +161,15 @@ class Plan:
     def _make(self, window: int, state: _State) -> tuple[list[tuple[Draw, ...]], _State]:
         """Return the batches of a window, and the state after it."""
         runs: list[list[Draw]] = []
-        weights = None
+        rule = None
         for step in range(window * self.bucket_steps, (window + 1) * self.bucket_steps):
-            before = list(state.drawn)
+            before, longest = list(state.drawn), self.longest_at(step)
             chosen, state = self._shares(step, state)
-            if state.weights != weights:
+            if (state.weights, longest) != rule:
                 runs.append([])
-                weights = state.weights
+                rule = (state.weights, longest)
             for task in chosen:
-                runs[-1].append(self._draw(TASKS[task], before[task]))
+                runs[-1].append(self._draw(TASKS[task], before[task], longest.get(TASKS[task])))
                 before[task] += 1
         batches: list[tuple[Draw, ...]] = []
         for number, draws in enumerate(runs):
@@ -173,9 +179,25 @@ class Plan:
             batches += [cut[i] for i in order]
         return batches, state
 
-    def _draw(self, task: Task, number: int) -> Draw:
-        epoch, place = divmod(number, len(self.rows[task]))
-        if self._permutations.get(task, (-1,))[0] != epoch:
-            order = generator(self.seed, "epoch", task.id, epoch).permutation(self.rows[task])
-            self._permutations[task] = (epoch, order)
+    def _draw(self, task: Task, number: int, longest: float | None) -> Draw:
+        rows = self._rows(task, longest)
+        epoch, place = divmod(number, len(rows))
+        if self._permutations.get(task, (None,))[0] != (epoch, longest):
+            order = generator(self.seed, "epoch", task.id, epoch).permutation(rows)
+            self._permutations[task] = ((epoch, longest), order)
         return Draw(task, int(self._permutations[task][1][place]), number)
+
+    def _rows(self, task: Task, longest: float | None) -> np.ndarray:
+        """Rows of the task's clips of at most ``longest`` seconds."""
+        if longest is None:
+            return self.rows[task]
+        if (task, longest) not in self._short_enough:
+            rows = [row for row in self.rows[task] if self.seconds[row] <= longest]
+            if not rows:
+                raise DataError(
+                    f"No clip of {task} is as short as {longest:g} s",
+                    where="max_clip_seconds of the curriculum",
+                    hint="raise the limit, or leave the task out of this phase",
+                )
+            self._short_enough[task, longest] = np.asarray(rows, dtype=np.int64)
+        return self._short_enough[task, longest]

@@ -39,6 +39,7 @@ class PlannedSource(Source):
             batch_size=settings.batch_size,
             seed=settings.seed,
             weights_at=settings.weights_at,
+            longest_at=settings.longest_at,
             bucket_steps=config.bucket_steps,
         )
         self.reader = ExampleReader(

@@ -27,6 +27,7 @@ class SourceSettings:
         batch_size: rows of the *global* batch. rank, world_size: the part that this process gets.
         seed: of every random decision.
         weights_at: step -> weight of every task.
+        longest_at: step -> seconds of the longest clip that may be drawn, by task; None draws any.
         cut: which part of a clip is used.
         reference_probability: share of speech rows that get a reference clip of the same speaker.
         bad_clips_path: JSONL that lists clips that could not be read; None keeps no file.
@@ -39,6 +40,7 @@ class SourceSettings:
     weights_at: Callable[[int], Mapping[str, float]]
     cut: Cutter
     reference_probability: float = 0.0
+    longest_at: Callable[[int], Mapping[str, float]] | None = None
     rank: int = 0
     world_size: int = 1
     bad_clips_path: Path | None = None

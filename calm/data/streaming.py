@@ -45,6 +45,12 @@ class WebDatasetSource(Source):
         shuffle_clips: int = 1000
 
     def __init__(self, config: Config, *, settings: SourceSettings) -> None:
+        if settings.longest_at is not None:
+            raise ConfigError(
+                "Streaming cannot choose clips by their length",
+                where="curriculum: max_clip_seconds",
+                hint="use data.source.name=planned, or a curriculum without this limit",
+            )
         self.config, self.settings = config, settings
         self.urls = _expand(settings.urls)
         self.fingerprint = hashlib.sha256("\n".join(self.urls).encode()).hexdigest()[:16]

@@ -18,8 +18,8 @@ __all__ = ["load_vae", "vae_hash"]
 
 #: tensors that do not change what a clip is encoded to: latents are stored before normalisation
 _OUTSIDE_THE_ENCODER = ("decoder.", "latent_mean", "latent_std", "statistics_frames")
-#: words in the names of settings that only the decoder has
-_DECODER_WORDS = ("decoder", "output", "look_ahead")
+#: words in the names of settings that do not reach the encoder
+_OTHER_WORDS = ("decoder", "output", "look_ahead", "std_floor")
 
 
 def load_vae(folder: str | Path) -> VAE:
@@ -56,6 +56,6 @@ def _settings(vae: VAE) -> dict[str, object]:
     own = {
         field.name: getattr(config, field.name)
         for field in fields
-        if field.name not in ORIGIN_KEYS and not any(word in field.name for word in _DECODER_WORDS)
+        if field.name not in ORIGIN_KEYS and not any(word in field.name for word in _OTHER_WORDS)
     }
     return {"class": type(vae).__name__, **sizes, **own}

@@ -18,6 +18,7 @@ _HOMES = {
     "Phase": "config",
     "TrainerConfig": "config",
     "build_optimizer": "optim",
+    "longest_at": "curriculum",
     "phase_at": "curriculum",
     "train": "fit",
     "weights_at": "curriculum",

@@ -22,6 +22,7 @@ class Phase:
         task_weights: share of each task in the batches; a task that is left out has weight 0.
         expert: ``on`` or ``off``.
         lr_factors: factor on the learning rate per part (1 where a part is not named).
+        max_clip_seconds: longest clip of a task that is drawn (any where a task is not named): short sentences first.
     """
 
     name: str = "joint"
@@ -29,6 +30,7 @@ class Phase:
     task_weights: dict[str, float] = field(default_factory=lambda: {str(task): 1.0 for task in TASKS})
     expert: str = "on"
     lr_factors: dict[str, float] = field(default_factory=dict)
+    max_clip_seconds: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         # YAML reads a bare `on` as the boolean true; what the author meant is plain.
@@ -167,6 +169,12 @@ def _check_phase(phase: Phase, *, where: str) -> None:
             allowed="finite numbers, 0 or more, at least one above 0",
         )
     _check_factors(phase.lr_factors, where=f"{where}.lr_factors")
+    longest = phase.max_clip_seconds
+    _check_names(longest, [str(task) for task in TASKS], what="task", where=f"{where}.max_clip_seconds")
+    if any(not 0 < seconds < math.inf for seconds in longest.values()):
+        raise ConfigError(
+            f"The limits are {dict(longest)}", where=f"{where}.max_clip_seconds", allowed="seconds above 0"
+        )
 
 
 def _check_factors(factors: dict[str, float], *, where: str) -> None:

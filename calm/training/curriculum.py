@@ -17,7 +17,7 @@ from calm.training.optim import check_parts, learning_rate
 from calm.training.steps import step_of
 from calm.types import TASKS, Task
 
-__all__ = ["CurriculumCallback", "phase_at", "phase_index", "weights_at"]
+__all__ = ["CurriculumCallback", "longest_at", "phase_at", "phase_index", "weights_at"]
 
 
 def phase_index(config: CurriculumConfig, step: int) -> int:
@@ -38,6 +38,11 @@ def weights_at(config: CurriculumConfig, step: int) -> dict[Task, float]:
     weights = phase_at(config, step).task_weights
     total = sum(weights.values())
     return {task: weights.get(str(task), 0.0) / total for task in TASKS}
+
+
+def longest_at(config: CurriculumConfig, step: int) -> dict[Task, float]:
+    """Return the seconds of the longest clip that a step may draw, for the tasks that have a limit."""
+    return {Task.parse(task): seconds for task, seconds in phase_at(config, step).max_clip_seconds.items()}
 
 
 class CurriculumCallback(Callback):

@@ -7,7 +7,7 @@ import itertools
 import logging
 import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,8 +25,8 @@ from calm.model.trained_vae import vae_hash
 from calm.part import Part
 from calm.training.checkpoint_io import AtomicCheckpointIO
 from calm.training.checkpoints import Checkpoints
-from calm.training.config import OptimConfig, TrainerConfig
-from calm.training.curriculum import CurriculumCallback, weights_at
+from calm.training.config import CurriculumConfig, OptimConfig, TrainerConfig
+from calm.training.curriculum import CurriculumCallback, longest_at, weights_at
 from calm.training.ema import EMA
 from calm.training.guards import NonFiniteGuard
 from calm.training.history import History, KeepHistory
@@ -75,6 +75,7 @@ def fit(config: RunConfig, *, progress: bool = True) -> FitResult:
         tokenizer=getattr(root, "tokenizer", None),
         vae_hash=vae_hash(root.vae) if isinstance(root, Generator) else None,
         weights_at=functools.partial(weights_at, config.curriculum),
+        longest_at=_limit(config.curriculum),
         seed=config.seed,
         bad_clips_path=config.run_dir / "bad_clips.jsonl",
     )
@@ -206,6 +207,11 @@ def _is_trained(module: torch.nn.Module) -> bool:
 
 def _needs_statistics(root: Part) -> bool:
     return hasattr(root, "vae") and not root.vae.has_statistics
+
+
+def _limit(config: CurriculumConfig) -> Callable[[int], Mapping[str, float]] | None:
+    limited = any(phase.max_clip_seconds for phase in config.phases)
+    return functools.partial(longest_at, config) if limited else None
 
 
 def _has_weights(config: RunConfig) -> bool:

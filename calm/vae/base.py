@@ -16,7 +16,7 @@ __all__ = ["VAE", "DecoderStream", "Posterior"]
 
 # A channel whose spread is far below its neighbours' would be blown up to unit variance and drown
 # the loss in whitened noise, so its std is floored at this share of the median (METHOD 2.1).
-STD_FLOOR = 0.1
+DEFAULT_STD_FLOOR = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,14 +56,25 @@ class VAE(Part):
 
     Args:
         sample_rate: Hz. channels: 1 or 2. hop: samples per latent frame. latent_dim: C.
+        std_floor: least spread that a channel is divided by, as a share of the median spread. Above 1 most channels
+            share one scale, and those that vary little weigh little in the loss of a generator.
 
     Models are trained on *normalised* latents: ``(z - latent_mean) / latent_std`` per channel. The
     statistics are buffers, so they travel with the weights; ``has_statistics`` says whether
     they were measured.
     """
 
-    def __init__(self, *, sample_rate: int, channels: int, hop: int, latent_dim: int) -> None:
+    def __init__(
+        self,
+        *,
+        sample_rate: int,
+        channels: int,
+        hop: int,
+        latent_dim: int,
+        std_floor: float = DEFAULT_STD_FLOOR,
+    ) -> None:
         super().__init__()
+        self.std_floor = std_floor
         self.sample_rate, self.channels = sample_rate, channels
         self.hop, self.latent_dim = hop, latent_dim
         self.register_buffer("latent_mean", torch.zeros(latent_dim))
@@ -117,15 +128,15 @@ class VAE(Part):
     def set_statistics(self, total: Tensor, total_squares: Tensor, num_frames: int) -> list[int]:
         """Store per-channel statistics from sums [C] of raw posterior means over ``num_frames`` frames.
 
-        Returns the channels whose std was floored at ``STD_FLOOR`` of the median std.
+        The std is floored at ``std_floor`` of the median std. Returns the channels that hardly vary at all.
         """
         mean = total / num_frames
         std = (total_squares / num_frames - mean.square()).clamp_min(0).sqrt()
-        floor = STD_FLOOR * std.median()
+        floor = self.std_floor * std.median()
         self.latent_mean.copy_(mean)
         self.latent_std.copy_(std.clamp_min(floor.clamp_min(1e-6)))
         self.statistics_frames.fill_(num_frames)
-        return torch.nonzero(std < floor).flatten().tolist()
+        return torch.nonzero(std < min(self.std_floor, DEFAULT_STD_FLOOR) * std.median()).flatten().tolist()
 
     def check(self, audio: Tensor) -> None:
         """Raise InputError unless audio is [B, A, S] with this VAE's channels and S a multiple of ``hop``."""

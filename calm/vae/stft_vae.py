@@ -37,6 +37,7 @@ def _check(config: Any) -> None:
         ("num_heads", config.decoder_width % config.num_heads == 0, "a divisor of decoder_width"),
         ("look_ahead_frames", config.look_ahead_frames >= 0, "0 or more"),
         ("num_mels", config.num_mels >= 2, "2 or more"),
+        ("latent_std_floor", config.latent_std_floor >= 0, "0 or more"),
         (
             "pitch_points",
             0 <= 2 * config.pitch_points < config.latent_dim
@@ -87,6 +88,8 @@ class StftVAE(VAE):
         num_mels: int = 64
         #: P; twice as many channels of the latents hold pitch and voicing, and the decoder sounds its harmonics
         pitch_points: int = 0
+        #: least spread that a channel is normalised by, as a share of the median spread (see ``VAE``)
+        latent_std_floor: float = 0.1
 
         def __post_init__(self) -> None:
             for key in ("strides", "encoder_widths", "encoder_dilations"):
@@ -94,60 +97,66 @@ class StftVAE(VAE):
             _check(self)
 
     def __init__(self, config: Config) -> None:
-        frame_hop = math.prod(config.strides)
         super().__init__(
             sample_rate=config.sample_rate,
             channels=config.channels,
-            hop=frame_hop * config.patch,
+            hop=math.prod(config.strides) * config.patch,
             latent_dim=config.latent_dim,
+            std_floor=config.latent_std_floor,
         )
         self.config = config
+        self.encoder = self._build_encoder()
+        self.decoder = self._build_decoder()
+
+    def _build_encoder(self) -> Encoder:
+        config = self.config
         attention = {"num_heads": config.num_heads, "window": config.attention_window_frames}
-        frames = self.hop // config.stft_hop
+        free = config.latent_dim - 2 * config.pitch_points
+        frames = ConvEncoder(
+            config.channels,
+            strides=config.strides,
+            widths=config.encoder_widths,
+            kernel_size=config.encoder_kernel_size,
+            dilations=config.encoder_dilations,
+            num_layers=config.num_encoder_layers,
+            **attention,
+        )
+        aggregator = Aggregator(
+            config.encoder_widths[-1],
+            latent_dim=free,
+            patch=config.patch,
+            num_layers=config.num_aggregator_layers,
+            **attention,
+        )
         cepstrum = Cepstrum(
             config.channels,
-            config.latent_dim - 2 * config.pitch_points,
-            patch=frames,
+            free,
+            patch=self.hop // config.stft_hop,
             n_fft=config.n_fft,
             hop=config.stft_hop,
             num_mels=config.num_mels,
             sample_rate=config.sample_rate,
         )
-        self.encoder = Encoder(
-            ConvEncoder(
-                config.channels,
-                strides=config.strides,
-                widths=config.encoder_widths,
-                kernel_size=config.encoder_kernel_size,
-                dilations=config.encoder_dilations,
-                num_layers=config.num_encoder_layers,
-                **attention,
-            ),
-            Aggregator(
-                config.encoder_widths[-1],
-                latent_dim=config.latent_dim - 2 * config.pitch_points,
-                patch=config.patch,
-                num_layers=config.num_aggregator_layers,
-                **attention,
-            ),
-            cepstrum,
-            self._pitch_tracker(),
-        )
-        self.decoder = Decoder(
+        return Encoder(frames, aggregator, cepstrum, self._pitch_tracker())
+
+    def _build_decoder(self) -> Decoder:
+        config = self.config
+        return Decoder(
             config.latent_dim,
             channels=config.channels,
             look_ahead=config.look_ahead_frames,
             patch=config.patch,
             width=config.decoder_width,
             num_layers=config.num_decoder_layers,
-            upsample=frame_hop // config.stft_hop,
+            num_heads=config.num_heads,
+            window=config.attention_window_frames,
+            upsample=math.prod(config.strides) // config.stft_hop,
             output_width=config.output_width,
             num_output_blocks=config.num_output_blocks,
             n_fft=config.n_fft,
             stft_hop=config.stft_hop,
-            envelope=Envelope(cepstrum),
+            envelope=Envelope(self.encoder.cepstrum),
             source=self._harmonic_source(),
-            **attention,
         )
 
     def _pitch_tracker(self) -> PitchTracker | None:

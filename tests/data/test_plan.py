@@ -119,3 +119,24 @@ def test_a_weight_without_clips_names_the_task():
     made = Plan({Task.SPEECH: [0]}, seconds=[1.0], batch_size=1, seed=0, weights_at=lambda step: {"music": 1})
     with pytest.raises(DataError, match="hold no music"):
         made.batch(0)
+
+
+def test_a_limit_draws_every_short_clip_once_per_epoch_and_no_longer_one():
+    short = {row for row in ROWS[Task.SPEECH] if SECONDS[row] <= 5}
+    made = plan({"speech": 1}, batch_size=1, bucket_steps=1, longest_at=lambda step: {Task.SPEECH: 5.0})
+    assert {made.batch(step)[0].row for step in range(len(short))} == short
+    assert all(SECONDS[made.batch(step)[0].row] <= 5 for step in range(len(short), 100))
+
+
+def test_a_limit_that_ends_within_a_window_moves_no_draw_across():
+    made = plan(longest_at=lambda step: {Task.SPEECH: 4.0} if step < 6 else {})
+    early = [draw for step in range(6) for draw in made.batch(step) if draw.task is Task.SPEECH]
+    late = [draw for step in range(6, 40) for draw in made.batch(step) if draw.task is Task.SPEECH]
+    assert max(SECONDS[draw.row] for draw in early) <= 4 < max(SECONDS[draw.row] for draw in late)
+    sound = [draw for step in range(6) for draw in made.batch(step) if draw.task is Task.SOUND]
+    assert max(SECONDS[draw.row] for draw in sound) > 4  # other tasks have no limit
+
+
+def test_a_limit_below_every_clip_is_refused():
+    with pytest.raises(DataError, match="No clip of speech is as short as 0.5 s"):
+        plan(longest_at=lambda step: {Task.SPEECH: 0.5}).batch(0)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from calm.errors import InputError
-from calm.vae.base import STD_FLOOR
+from calm.vae.base import DEFAULT_STD_FLOOR
 from calm.vae.statistics import measure_statistics
 from tests.factory import tiny_batch, tiny_vae
 
@@ -31,7 +31,7 @@ def test_statistics_are_those_of_all_valid_frames_and_of_no_padding():
     assert int(vae.statistics_frames) == len(expected)
     torch.testing.assert_close(vae.latent_mean, expected.mean(0).float(), rtol=1e-4, atol=1e-5)
     std = expected.std(0, correction=0)
-    torch.testing.assert_close(vae.latent_std, std.clamp_min(STD_FLOOR * std.median()).float(), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(vae.latent_std, std.clamp_min(DEFAULT_STD_FLOOR * std.median()).float(), rtol=1e-4, atol=1e-5)
 
 
 @torch.no_grad()
