@@ -1,4 +1,6 @@
-"""Experts of A-MoME: residual FFNs at the positions of one modality."""
+"""Experts: residual FFNs at the audio rows of single tasks. A-MoME has one, for speech."""
+
+from __future__ import annotations
 
 from calm.expert.base import Expert
 

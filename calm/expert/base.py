@@ -1,4 +1,4 @@
-"""What every expert offers: one residual FFN per layer, applied to the rows it is given."""
+"""What every expert offers: residual FFNs, one for every task that it serves and every layer that has them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from abc import abstractmethod
 from torch import Tensor
 
 from calm.part import Part
+from calm.types import Task
 
 __all__ = ["Expert"]
 
@@ -19,11 +20,15 @@ class Expert(Part):
     """
 
     layers: frozenset[int]
-    tasks: frozenset[str]
+    tasks: frozenset[Task]
 
     @abstractmethod
-    def forward(self, layer: int, rows: Tensor) -> Tensor:
-        """Residual for gathered rows [R, D] (R may be 0) of one layer -> [R, D]."""
+    def forward(self, layer: int, rows: Tensor, task: Task) -> Tensor:
+        """Residual for gathered rows [R, D] (R may be 0) of one layer and one of ``tasks`` -> [R, D].
+
+        No weight may depend on two tasks: the model calls every task's FFN, also without rows, so that each
+        gets a gradient (of zero) in every step.
+        """
 
     def param_groups(self):
         return [{"part": "expert", "params": list(self.parameters())}]

@@ -20,10 +20,10 @@ from calm.head import FlowHead, StopHead
 from calm.head.base import TimeEmbedding
 from calm.model.flow import FlowTerms, Targets, aggregate_losses, noise_bins, target_latents
 from calm.model.prompt import Prompt
+from calm.model.routing import route, routed_residual
 from calm.part import Part
 from calm.sequence import Rows, allow, block_mask, prefix_rows
-from calm.sequence.layout import TEXT
-from calm.types import TASKS, Batch
+from calm.types import Batch, Task
 from calm.vae import VAE
 
 __all__ = ["Branch", "Generator", "GeneratorConfig"]
@@ -167,28 +167,27 @@ class Generator(Part):
 
     # Expert -----------------------------------------------------------------------------------
 
-    def route(self, rows: Rows, task: Tensor) -> Tensor:
-        """Flat indices [R] of the rows that belong to the expert: audio rows of its tasks (A-MoME)."""
+    def route(self, rows: Rows, task: Tensor) -> dict[Task, Tensor]:
+        """Task of the expert -> flat indices [R] of its rows; none while the expert is switched off."""
         if not self.expert_enabled:
-            return torch.empty(0, dtype=torch.int64, device=task.device)
-        ids = torch.tensor([t.id for t in TASKS if t in self.expert.tasks], device=task.device)
-        routed = torch.isin(task, ids)[:, None] & (rows.kind != TEXT) & rows.valid
-        return routed.flatten().nonzero().squeeze(1)
+            return {served: task.new_empty(0) for served in self.expert.tasks}
+        return route(self.expert, rows, task)
 
     def training_residual(self, rows: Rows, task: Tensor, idle: list[Tensor]) -> Residual | None:
         """The hook by which the backbone meets the expert in training.
 
-        The expert is called in every layer even without rows: zero rows give zero gradients, which
-        DDP and FSDP need on every rank. Such outputs are collected in ``idle`` (their sum is 0 and
-        belongs in the loss) and leave the hidden states alone, so a batch without speech pays nothing.
+        The expert is called in every layer and for every task even without rows: zero rows give zero
+        gradients, which DDP and FSDP need on every rank. Such outputs are collected in ``idle`` (their sum
+        is 0 and belongs in the loss) and leave the hidden states alone, so a task without rows pays nothing.
         """
-        return None if self.expert is None else _routed_residual(self.expert, self.route(rows, task), idle)
+        return None if self.expert is None else routed_residual(self.expert, self.route(rows, task), idle)
 
     def generation_residual(self, rows: Rows, task: Tensor) -> Residual | None:
-        """The hook in generation: None, and the expert is never called, where no row belongs to it."""
-        if self.expert is None or not len(index := self.route(rows, task)):
+        """The hook in generation: the expert is called for tasks with rows alone, and None where there are none."""
+        if self.expert is None:
             return None
-        return _routed_residual(self.expert, index, [])
+        index = {served: found for served, found in self.route(rows, task).items() if len(found)}
+        return routed_residual(self.expert, index, []) if index else None
 
     # Losses -----------------------------------------------------------------------------------
 
@@ -275,19 +274,6 @@ class Generator(Part):
         both, text = self.config.drop_all, self.config.drop_all + self.config.drop_text
         reference = text + self.config.drop_reference
         return prompt.drop(text=u < text, reference=(u < both) | ((u >= text) & (u < reference)))
-
-
-def _routed_residual(expert: Expert, index: Tensor, idle: list[Tensor]) -> Residual:
-    def residual(layer: int, normed: Tensor, hidden: Tensor) -> Tensor:
-        if layer not in expert.layers:
-            return hidden
-        if not len(index):
-            idle.append(expert(layer, normed.new_empty(0, normed.shape[-1])).sum())
-            return hidden
-        out = expert(layer, normed.flatten(0, 1)[index])
-        return hidden.flatten(0, 1).index_add(0, index, out.to(hidden.dtype)).view_as(hidden)
-
-    return residual
 
 
 def _host(generator: torch.Generator | None) -> torch.device:

@@ -65,8 +65,11 @@ def test_a_damaged_or_missing_file_is_one_clear_error(export, tmp_path):
     weights.write_bytes(weights.read_bytes()[:1000])
     with pytest.raises(CheckpointError, match="cannot be read"):
         AudioCALM.from_pretrained(folder)
-    with pytest.raises(CheckpointError, match=r"No config\.yaml"):
+    with pytest.raises(CheckpointError, match=r"There is no model"):
         AudioCALM.from_pretrained(tmp_path / "nowhere")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(CheckpointError, match=r"No config\.yaml"):
+        AudioCALM.from_pretrained(tmp_path / "empty")
 
 
 def test_a_failed_save_leaves_the_old_file_and_no_other(export, monkeypatch):

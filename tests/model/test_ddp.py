@@ -26,10 +26,10 @@ class Step(torch.nn.Module):
         return self.root.losses(batch, generator=torch.Generator().manual_seed(seed))["loss"]
 
 
-def worker(rank: int, port: int, model: str, folder: str) -> None:
+def worker(rank: int, port: int, model: str, expert: str, folder: str) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
-    root = tiny_generator(model).train()
+    root = tiny_generator(model, expert=expert).train()
     step = DistributedDataParallel(Step(root))
     seen = []
     for phase, enabled in enumerate([False, True]):
@@ -41,14 +41,16 @@ def worker(rank: int, port: int, model: str, folder: str) -> None:
     dist.destroy_process_group()
 
 
-@pytest.mark.parametrize("model", ["ar_flow", "head_flow"])
-def test_ranks_agree_through_a_phase_change_although_one_never_sees_speech(model, tmp_path):
+@pytest.mark.parametrize(
+    ("model", "expert"), [("ar_flow", "speech_ffn"), ("head_flow", "speech_ffn"), ("ar_flow", "symmetric_ffn")]
+)
+def test_ranks_agree_through_a_phase_change_although_one_never_sees_speech(model, expert, tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    multiprocessing.spawn(worker, args=(port, model, str(tmp_path)), nprocs=2)
+    multiprocessing.spawn(worker, args=(port, model, expert, str(tmp_path)), nprocs=2)
     first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1))
-    trainable = [name for name, p in tiny_generator(model).named_parameters() if p.requires_grad]
+    trainable = [name for name, p in tiny_generator(model, expert=expert).named_parameters() if p.requires_grad]
     for phase, enabled in enumerate([False, True]):
         assert sorted(first[phase]) == sorted(second[phase]) == sorted(trainable)
         for name, gradient in first[phase].items():
