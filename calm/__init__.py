@@ -2,7 +2,7 @@
 
     from calm import AudioCALM
 
-    model = AudioCALM.from_pretrained("runs/demo")
+    model = AudioCALM.from_pretrained("mini")
     clip = model.generate("A bell rings twice, then rain falls.", task="sound", duration=4)[0]
 
 The public names are listed in ``__all__``; they are imported when they are first used (PEP 562), so

@@ -19,12 +19,12 @@ __all__ = ["generate"]
 
 COMMAND = "calm generate"
 FORMATS = (".wav", ".flac", ".ogg", ".opus", ".mp3")
-DEFAULT_MODEL = Path("runs/demo")
 
 
 def generate(
-    text: Annotated[str | None, typer.Option("--text", "--prompt", help="What is said, or what is heard.")] = None,
-    task: Annotated[str | None, typer.Option(help="speech, sound or music.")] = None,
+    words: Annotated[str | None, typer.Argument(metavar="TEXT", help="What is said, or what is heard.")] = None,
+    text: Annotated[str | None, typer.Option("--text", "--prompt", help="The same as TEXT.")] = None,
+    task: Annotated[str | None, typer.Option(help="speech (the default of TEXT), sound or music.")] = None,
     output: Annotated[
         Path, typer.Option("-o", "--output", help=".wav, .flac, .ogg or .mp3; with --batch-file also a folder.")
     ] = Path("out.wav"),
@@ -42,7 +42,7 @@ def generate(
     ref_text: Annotated[str | None, typer.Option("--ref-text", "--prompt-text", help="Words of the clip.")] = None,
     consent: Annotated[Path | None, typer.Option(help="Record written by `calm consent new`.")] = None,
     model: Annotated[
-        str | None, typer.Option(help="Folder of an exported model or of a run; default runs/demo.")
+        str | None, typer.Option(help="Shipped model (default mini), or folder of an exported model or of a run.")
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, mps or cuda:N.")] = "auto",
     batch_file: Annotated[Path | None, typer.Option(help="One prompt a line, or .jsonl; numbered outputs.")] = None,
@@ -50,8 +50,9 @@ def generate(
 ) -> None:
     """Generate speech, sound or music.
 
-    Example: calm generate --task sound --text "a bell rings twice" --duration 4 -o bell.wav
+    Example: calm generate "a bell rings twice" --task sound --duration 4 -o bell.wav
     """
+    text = _one_of(words, text)
     prompts = _prompts(text, batch_file, task=task, duration=duration, voice=voice, negative_prompt=negative_prompt)
     outputs = numbered(output, len(prompts)) if batch_file else [output]
     if outputs[0].suffix not in FORMATS:
@@ -59,11 +60,7 @@ def generate(
     # Everything that the command line alone decides is refused before a model is loaded.
     reference = _reference(ref_audio, ref_text, consent)
     options = {"steps": steps, "cfg_scale": cfg_scale, "reference": reference}
-    folder = _model_folder(model)
-
-    from calm.generation import AudioCALM
-
-    pipeline = AudioCALM.from_pretrained(folder, device=device)
+    pipeline = _load(model, device=device)
     index = 0
     for group in _batches(prompts, batch_size):
         clips = pipeline.generate(
@@ -75,14 +72,27 @@ def generate(
         _report(clips, outputs[index - len(clips) : index])
 
 
+def _load(model: str | None, *, device: str) -> Any:
+    from calm.model.shipped import default_model, find_model
+
+    folder = default_model() if model is None else find_model(model)  # before torch is imported, which takes seconds
+    from calm.generation import AudioCALM
+
+    return AudioCALM.from_pretrained(folder, device=device)
+
+
+def _one_of(words: str | None, text: str | None) -> str | None:
+    if words is not None and text is not None:
+        raise InputError("TEXT and --text are the same", where=COMMAND, hint="give one of them")
+    return text if words is None else words
+
+
 def _prompts(text: str | None, batch_file: Path | None, *, task: str | None, **common: Any) -> list[Prompt]:
     if (text is None) == (batch_file is None):
-        raise InputError("Give one of --text and --batch-file", where=COMMAND)
+        raise InputError("Give one of TEXT and --batch-file", where=COMMAND, hint='calm generate "Hello." -o hello.wav')
     if batch_file is not None:
         return read_batch_file(batch_file, task=task, **common)
-    if task is None:
-        raise InputError("No task was given", where="--task", allowed=list(Task))
-    return [Prompt(text=str(text), task=Task.parse(task, where="--task"), **common)]
+    return [Prompt(text=str(text), task=Task.parse(task or Task.SPEECH, where="--task"), **common)]
 
 
 def _reference(audio: Path | None, text: str | None, consent: Path | None) -> Any:
@@ -104,18 +114,6 @@ def _reference(audio: Path | None, text: str | None, consent: Path | None) -> An
     record, waveform = Consent.load(consent), files.read(audio)
     record.verify(waveform, today=date.today(), where=consent)
     return VoiceReference(waveform=waveform, text=text, consent=record)
-
-
-def _model_folder(model: str | None) -> Path:
-    folder = DEFAULT_MODEL if model is None else Path(model)
-    if not folder.is_dir():
-        raise InputError(
-            f"There is no model in '{folder}'",
-            where="--model",
-            allowed="a folder with model.safetensors and config.yaml, or a run's folder",
-            hint="`make demo` trains one in minutes; or pass --model DIR",
-        )
-    return folder
 
 
 def _batches(prompts: list[Prompt], size: int) -> Iterator[list[Prompt]]:

@@ -15,8 +15,7 @@ from calm.generation.config import SamplerConfig
 from calm.generation.plan import Call, Plan, make_plan
 from calm.generation.request import Generation
 from calm.generation.sampler import sample_blocks
-from calm.model.build import build_model
-from calm.model.checkpoint import load_config_of, load_into
+from calm.model.build import build_model, load_pretrained
 from calm.model.generator import Generator
 from calm.types import Task, Waveform
 
@@ -29,7 +28,7 @@ GATHERED_BLOCKS = 8
 class AudioCALM:
     """A trained generator with its VAE and tokenizer.
 
-        model = AudioCALM.from_pretrained("runs/demo/export")
+        model = AudioCALM.from_pretrained("mini")
         clip = model.generate("A bell rings twice.", task="sound", duration=4)[0]
 
     Args:
@@ -62,18 +61,17 @@ class AudioCALM:
         return cls._of(build_model(config), config)
 
     @classmethod
-    def from_pretrained(cls, folder: str | Path, *, device: str = "auto") -> AudioCALM:
-        """Load a folder with ``model.safetensors`` and ``config.yaml``, as ``calm train`` exports it.
+    def from_pretrained(cls, name_or_folder: str | Path, *, device: str = "auto") -> AudioCALM:
+        """Load a model that comes with the project, or a folder with ``model.safetensors`` and ``config.yaml``.
 
         Args:
-            folder: the folder, or a run directory that has an ``export`` folder.
+            name_or_folder: a folder as ``calm train`` and ``calm export`` write it, a run's folder (its ``export``
+                is taken), or the name of a shipped model, for example "mini". A folder that exists comes first.
             device: "auto", "cpu", "mps", "cuda" or "cuda:N".
+
+        Raises CheckpointError where there is no such model, or where its files do not fit together.
         """
-        folder = Path(folder).expanduser()
-        folder = folder / "export" if (folder / "export").is_dir() else folder
-        config = load_config_of(folder)
-        model = build_model(config)
-        load_into(model, folder)
+        model, config = load_pretrained(name_or_folder)
         return cls._of(model.to(_device(device)), config)
 
     @classmethod

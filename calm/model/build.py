@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.overrides import TorchFunctionMode
 
 from calm.errors import CheckpointError, ConfigError
 from calm.model.checkpoint import ORIGIN_KEYS, load_config_of, load_into
@@ -16,7 +19,7 @@ from calm.vae import VAE
 if TYPE_CHECKING:
     from calm.config import RunConfig
 
-__all__ = ["build_model"]
+__all__ = ["build_model", "check_same", "load_pretrained"]
 
 
 def build_model(config: RunConfig) -> Part:
@@ -27,7 +30,7 @@ def build_model(config: RunConfig) -> Part:
     root_class = lookup("model", config.model.name)
     vae = _require(build("vae", config.vae), "vae", root=config.model.name)
     if config.vae_ckpt_path:
-        _check_same("vae", config, config.vae_ckpt_path)
+        check_same("vae", config, config.vae_ckpt_path)
         load_into(vae, config.vae_ckpt_path, prefix="vae.")
     if issubclass(root_class, Generator):
         root = _build_generator(root_class, config, vae)
@@ -36,9 +39,28 @@ def build_model(config: RunConfig) -> Part:
         root = root_class(config.model, vae=vae, adversary=adversary)
     if config.pretrained_ckpt_path:
         for group in ("vae", "backbone"):
-            _check_same(group, config, config.pretrained_ckpt_path)
+            check_same(group, config, config.pretrained_ckpt_path)
         load_into(root, config.pretrained_ckpt_path)
     return root
+
+
+def load_pretrained(folder: str | Path) -> tuple[Part, RunConfig]:
+    """Build the root of an exported model, by folder or shipped name, with its weights in float32."""
+    config = load_config_of(folder)
+    with _NoInitialization():
+        root = build_model(config)
+    load_into(root, folder)
+    return root, config
+
+
+class _NoInitialization(TorchFunctionMode):
+    """Leaves out random initial weights that are about to be replaced, every one of them, by loaded ones."""
+
+    def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        kwargs = kwargs or {}
+        if getattr(func, "__module__", None) == torch.nn.init.__name__:
+            return kwargs["tensor"] if "tensor" in kwargs else args[0]
+        return func(*args, **kwargs)
 
 
 def _build_generator(root_class: type[Generator], config: RunConfig, vae: VAE) -> Generator:
@@ -53,7 +75,7 @@ def _build_generator(root_class: type[Generator], config: RunConfig, vae: VAE) -
     )
 
 
-def _check_same(group: str, config: RunConfig, folder: str | Path) -> None:
+def check_same(group: str, config: RunConfig, folder: str | Path) -> None:
     """Raise CheckpointError unless a part is configured as in the checkpoint: equal shapes do not make equal parts.
 
     A sample rate, a look-ahead or a rotary base leaves no trace in the shapes of the weights.

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import os
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from calm.audio import write_bytes
 from calm.config import load_config_file, save_config
 from calm.errors import CheckpointError
+from calm.model.shipped import find_model, shared_folder
 
 if TYPE_CHECKING:
     from calm.config import RunConfig
@@ -29,6 +32,10 @@ BACKBONE = "backbone"
 ORIGIN_KEYS = ("path", "weights")
 #: parts that only training needs
 _TRAINING_ONLY = ("adversary.",)
+#: header entry of weights without a VAE: sha256 of the weights file that has it
+_VAE_HASH = "vae_sha256"
+#: a matrix that 16 bits would change by more than this share stays as it is (bfloat16 rounds by at most 2^-9)
+_LARGEST_ROUNDING = 2.0**-8
 
 
 def save_pretrained(
@@ -38,28 +45,36 @@ def save_pretrained(
     config: RunConfig,
     state: Mapping[str, Tensor] | None = None,
     dtype: torch.dtype | None = None,
+    shared_vae: str | None = None,
 ) -> Path:
     """Write weights and configuration that ``AudioCALM.from_pretrained`` and ``vae_ckpt_path`` read.
 
     Args:
         state: replaces entries of ``model.state_dict()``, for example EMA weights.
-        dtype: store floating-point weights in this type; as they are by default.
+        dtype: store matrices in this type where it keeps their values; vectors (norms, biases, statistics) stay
+            as they are, and so does everything by default.
+        shared_vae: name of the exported model, beside ``folder`` or shipped, that has the VAE; it is left out here.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    metadata, left_out = {"format": "audiocalm", "model": config.model.name}, _TRAINING_ONLY
+    config = _complete_in_itself(config)
+    if shared_vae is not None:
+        metadata[_VAE_HASH] = _file_hash(_existing(shared_folder(folder, shared_vae), WEIGHTS))
+        config, left_out = dataclasses.replace(config, vae_ckpt_path=Path(shared_vae)), (*left_out, "vae.")
     tensors = {**model.state_dict(), **(state or {})}
-    tensors = {
-        name: _stored(tensor, dtype) for name, tensor in tensors.items() if not name.startswith(_TRAINING_ONLY)
-    }
+    tensors = {name: _stored(tensor, dtype) for name, tensor in tensors.items() if not name.startswith(left_out)}
     partial = folder / f".{WEIGHTS}.partial"
     try:
-        save_file(tensors, partial, metadata={"format": "audiocalm", "model": config.model.name})
+        save_file(tensors, partial, metadata=metadata)
+        # Some versions of safetensors write files that only their owner may read; the folder knows what is wanted.
+        partial.chmod(stat.S_IMODE(folder.stat().st_mode) & 0o666)
         os.replace(partial, folder / WEIGHTS)
     finally:
         partial.unlink(missing_ok=True)
     for asset in getattr(getattr(model, "backbone", None), "assets", ()):
         write_bytes(folder / BACKBONE / asset.name, asset.read_bytes())
-    save_config(_complete_in_itself(config), folder / CONFIG)
+    save_config(config, folder / CONFIG)
     return folder
 
 
@@ -74,24 +89,25 @@ def _complete_in_itself(config: RunConfig) -> RunConfig:
 
 
 def load_config_of(folder: str | Path) -> RunConfig:
-    """Read the configuration of an exported folder."""
-    config = load_config_file(_existing(Path(folder), CONFIG), imports="refuse")
-    if (Path(folder) / BACKBONE).is_dir():
-        config = dataclasses.replace(config, backbone=dataclasses.replace(config.backbone, path=str(Path(folder) / BACKBONE)))
-    return config
+    """Read the configuration of an exported model, by folder or shipped name; it names no weights of other folders."""
+    folder = find_model(folder)
+    config = load_config_file(_existing(folder, CONFIG), imports="refuse")
+    if (folder / BACKBONE).is_dir():
+        config = dataclasses.replace(config, backbone=dataclasses.replace(config.backbone, path=str(folder / BACKBONE)))
+    return dataclasses.replace(config, vae_ckpt_path=None)
 
 
 def load_into(module: nn.Module, folder: str | Path, *, prefix: str = "") -> None:
     """Load exported weights into a module; names that start with ``prefix`` are used, without it.
 
+    Args:
+        folder: of an exported model, or the name of a shipped one. Weights of a VAE that it shares are read too.
+
     Raises CheckpointError where tensors are missing, left over, or of another shape: the checkpoint
     then belongs to another configuration.
     """
-    path = _existing(Path(folder), WEIGHTS)
-    try:
-        tensors = load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"The weights cannot be read ({error})", where=path, hint="copy or export them again") from None
+    path = _existing(find_model(folder), WEIGHTS)
+    tensors = _read_with_vae(path)
     tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
     expected = {n: t for n, t in module.state_dict().items() if not n.startswith(_TRAINING_ONLY)}
     problems = _differences(expected, tensors)
@@ -102,6 +118,36 @@ def load_into(module: nn.Module, folder: str | Path, *, prefix: str = "") -> Non
             hint=f"compare {path.parent / CONFIG} with `calm train ... --show`",
         )
     module.load_state_dict(tensors, strict=False)
+
+
+def _read_with_vae(path: Path) -> dict[str, Tensor]:
+    """The tensors of a weights file, with those of the VAE that it shares with other models."""
+    tensors, metadata = _read(path)
+    if _VAE_HASH not in metadata:
+        return tensors
+    name = load_config_file(_existing(path.parent, CONFIG), imports="refuse").vae_ckpt_path
+    if name is None:
+        raise CheckpointError("These weights have no VAE, and the configuration names none", where=path)
+    vae = _existing(shared_folder(path.parent, name), WEIGHTS)
+    if _file_hash(vae) != metadata[_VAE_HASH]:
+        # Another VAE of the same shapes would give noise, without any other sign that something is wrong.
+        raise CheckpointError(
+            "The VAE is not the one that this model was exported with", where=vae, hint="export the model again"
+        )
+    return {**tensors, **{name: tensor for name, tensor in _read(vae)[0].items() if name.startswith("vae.")}}
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], Mapping[str, str]]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"The weights cannot be read ({error})", where=path, hint="copy or export them again") from None
+
+
+def _file_hash(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _differences(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> list[str]:
@@ -117,7 +163,11 @@ def _differences(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) ->
 
 def _stored(tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
     tensor = tensor.detach().to("cpu", copy=True).contiguous()
-    return tensor.to(dtype) if dtype is not None and tensor.is_floating_point() else tensor
+    if dtype is None or not tensor.is_floating_point() or tensor.ndim < 2:
+        return tensor
+    rounded = tensor.to(dtype)
+    # Written so that what overflows (inf, nan) does not pass either.
+    return rounded if (rounded - tensor).norm() <= _LARGEST_ROUNDING * tensor.norm() else tensor
 
 
 def _existing(folder: Path, name: str) -> Path:

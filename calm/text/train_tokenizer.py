@@ -117,7 +117,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / VOCABULARY)
     arguments = parser.parse_args()
     part = arguments.output.with_suffix(".part")
-    part.write_text(train_bpe(arguments.metadata).to_str(), encoding="utf-8")
+    part.write_text(train_bpe(arguments.metadata).to_str() + "\n", encoding="utf-8")
     os.replace(part, arguments.output)
 
 

