@@ -10,6 +10,8 @@ $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev]"
+	# Only its weights are read; what it depends on needs a compiler and is not used.
+	$(BIN)/python -m pip install --quiet --no-deps Resemblyzer==0.1.4
 	touch $(READY)
 
 setup: $(READY)

@@ -1,0 +1,137 @@
+"""Parts ``sound`` and ``music``: is what was asked for heard, as often, as fast, and how far is the whole set?"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from calm.evaluation.classifier import Classifier, ClassifierConfig, Verdict, judge, labels_of
+from calm.evaluation.frechet import Gaussian, frechet_distance
+from calm.evaluation.intervals import Figure, mean, rate, rate_ratio
+from calm.evaluation.lists import ClipItem
+from calm.evaluation.reconstruction import reconstruct
+from calm.evaluation.study import Study, stamp_of
+from calm.evaluation.tempo import TempoError, estimate_tempo, tempo_error
+from calm.types import Task, Waveform
+
+__all__ = ["load_classifier", "measure_music", "measure_sound"]
+
+EMBEDDING = "64 values before the labels of the classifier that was trained on original clips (calm.evaluation.network)"
+
+
+def measure_sound(study: Study) -> dict[str, Any]:
+    """Kinds, counts, exact lengths and Frechet distance of generated sounds."""
+    return _measure(study, Task.SOUND)
+
+
+def measure_music(study: Study) -> dict[str, Any]:
+    """Instruments, tempo, exact lengths and Frechet distance of generated music."""
+    return _measure(study, Task.MUSIC)
+
+
+def load_classifier(study: Study) -> Classifier:
+    """The classifier of the study's corpus, from the cache, or trained now (about three minutes)."""
+    path = study.cache / f"classifier-{stamp_of(study.corpus / 'train')[:16]}.safetensors"
+    if not path.is_file():
+        steps = ClassifierConfig().steps
+        show = lambda share: study.advance("train the classifier", round(steps * share), steps)  # noqa: E731
+        Classifier.train(study.corpus, config=ClassifierConfig(), progress=show).save(path)
+    return Classifier.load(path)
+
+
+def _measure(study: Study, task: Task) -> dict[str, Any]:
+    classifier, items = load_classifier(study), study.clips(task)
+    originals = [item.audio() for item in items]
+    clips, exact, reasons = [], [], Counter()
+    for number, item in enumerate(study.each(f"make {task}", items)):
+        clip = study.generate(item.text, task, number=number, duration=item.seconds)
+        clips.append(clip.waveform)
+        exact.append(clip.audio.shape[-1] == round(item.seconds * clip.sample_rate))
+        reasons[clip.finish_reason] += 1
+    ours, theirs = (_verdicts(classifier, sounds, items) for sounds in (clips, originals))
+    found: dict[str, Any] = {
+        "all_named": _beside(ours, theirs, lambda verdict: verdict.all_named),
+        "first_named": _beside(ours, theirs, lambda verdict: verdict.first_named),
+        "exact_duration": rate(exact),
+        "finish_reasons": dict(reasons),
+        "frechet": _distances(study, task, classifier, originals, clips),
+    }
+    found |= _counts(ours, theirs, items)
+    if task is Task.MUSIC:
+        found["tempo"] = _tempo(clips, originals, items)
+    return {**found, "scorers": {"classifier": "trained on the corpus's training split", "embedding": EMBEDDING}}
+
+
+def _verdicts(classifier: Classifier, clips: Sequence[Waveform], items: Sequence[ClipItem]) -> list[Verdict]:
+    return [judge(classifier.hear(clip), labels_of(item)) for clip, item in zip(clips, items, strict=True)]
+
+
+def _beside(ours: Sequence[Any], originals: Sequence[Any], holds: Callable[[Any], bool]) -> dict[str, Figure]:
+    """A rate, the same rate of the originals, and their ratio where the originals' is above 0."""
+    first, second = [holds(one) for one in ours], [holds(one) for one in originals]
+    relative = {"relative": rate_ratio(first, second)} if any(second) else {}
+    return {"rate": rate(first), "originals": rate(second), **relative}
+
+
+def _counts(ours: Sequence[Verdict], theirs: Sequence[Verdict], items: Sequence[ClipItem]) -> dict[str, Any]:
+    """Counts of all clips, and of those whose sounds follow each other, which the classifier counts far better."""
+    rows = [row for row in zip(ours, theirs, items, strict=True) if row[0].counts_right is not None]
+    apart = [row for row in rows if row[2].attributes.get("order") != "overlap"]
+    return {
+        name: _beside([a for a, _, _ in chosen], [b for _, b, _ in chosen], lambda verdict: bool(verdict.counts_right))
+        for name, chosen in (("counts_right", rows), ("counts_right_without_overlap", apart))
+        if chosen
+    }
+
+
+def _tempo(clips: Sequence[Waveform], originals: Sequence[Waveform], items: Sequence[ClipItem]) -> dict[str, Any]:
+    ours, theirs = (
+        [tempo_error(estimate_tempo(c), item.attributes["tempo"]) for c, item in zip(sounds, items, strict=True)]
+        for sounds in (clips, originals)
+    )
+
+    def octave(error: TempoError) -> bool:
+        return error.octave
+
+    return {
+        "within_8_percent": _beside(ours, theirs, lambda error: error.right),
+        "octave_errors": {"rate": rate(list(map(octave, ours))), "originals": rate(list(map(octave, theirs)))},
+        "right_or_octave": _beside(ours, theirs, lambda error: error.right or error.octave),
+        "relative_error": mean([error.relative for error in ours]),
+    }
+
+
+def _distances(
+    study: Study, task: Task, classifier: Classifier, originals: Sequence[Waveform], clips: Sequence[Waveform]
+) -> dict[str, Any]:
+    """Distance of the generated set to the originals, beside reconstructions, the other kind of audio, and noise."""
+    vae = study.model.model.vae
+    other = Task.MUSIC if task is Task.SOUND else Task.SOUND
+    sets = {
+        "generated": clips,
+        "reconstructions": [reconstruct(vae, clip) for clip in originals],
+        f"originals_of_{other}": [item.audio() for item in study.clips(other)],
+        "noise": [_noise(clip, seed=number) for number, clip in enumerate(originals)],
+    }
+    reference = Gaussian.of(classifier.embed(originals))
+    gaussians = {name: Gaussian.of(classifier.embed(sounds)) for name, sounds in sets.items()}
+    distances = {name: frechet_distance(gaussian, reference) for name, gaussian in gaussians.items()}
+    return {**distances, "originals_apart": _halves(classifier, originals), "count": len(originals)}
+
+
+def _halves(classifier: Classifier, originals: Sequence[Waveform]) -> float | None:
+    """Distance of two halves of the originals: what chance alone gives (for half the count, so an upper bound)."""
+    if len(originals) < 4:
+        return None
+    rows = classifier.embed(originals)[np.random.default_rng(0).permutation(len(originals))]
+    return frechet_distance(Gaussian.of(rows[::2]), Gaussian.of(rows[1::2]))
+
+
+def _noise(clip: Waveform, *, seed: int) -> Waveform:
+    """White noise as long and as loud as a clip."""
+    noise = torch.randn(clip.audio.shape, generator=torch.Generator().manual_seed(seed))
+    return Waveform(audio=noise * clip.audio.square().mean().sqrt(), sample_rate=clip.sample_rate)

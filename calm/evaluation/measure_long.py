@@ -1,0 +1,79 @@
+"""Part ``long``: three minutes of speech and of music, streamed."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import torch
+
+from calm.errors import DataError
+from calm.evaluation.drift import WINDOW_SECONDS, measure_drift
+from calm.evaluation.lists import load_clips, make_speech_list
+from calm.evaluation.study import Study, consented
+from calm.types import Task, Waveform
+
+__all__ = ["LONG_SECONDS", "long_text", "measure_long"]
+
+LONG_SECONDS = 180.0
+#: sliding history, as for every clip longer than those of the training
+HISTORY_SECONDS = 10.0
+#: a long text is spoken sentence by sentence, in pieces of about the length that the model was trained on
+PIECE_CHARACTERS = 100
+MUSIC = "A calm piano piece."
+
+
+def measure_long(study: Study, *, seconds: float = LONG_SECONDS) -> dict[str, Any]:
+    """Drift of level, spectrum and latents from the first to the last 20 s; a clip that ended early says so.
+
+    Speech is a long text in one reference voice, piece after piece; music is one clip with a sliding history.
+    """
+    reference = consented(make_speech_list(study.corpus, split=study.split, size=1, seed=study.seed)[0].reference_audio)
+    texts = long_text(study, seconds=seconds)
+    streams = {
+        Task.SPEECH: (_stream(study, text, Task.SPEECH, number, reference=reference) for number, text in enumerate(texts)),
+        Task.MUSIC: iter([_stream(study, MUSIC, Task.MUSIC, 0, duration=seconds, window_seconds=HISTORY_SECONDS)]),
+    }
+    about = {
+        Task.SPEECH: {"pieces": len(texts), "piece_characters": PIECE_CHARACTERS},
+        Task.MUSIC: {"pieces": 1, "history_seconds": HISTORY_SECONDS},
+    }
+    return {str(task): {**_measure(study, task, pieces, seconds), **about[task]} for task, pieces in streams.items()}
+
+
+def long_text(study: Study, *, seconds: float) -> list[str]:
+    """Sentences of the split whose originals together last at least ``seconds``, joined to pieces."""
+    pieces, total = [""], 0.0
+    for clip in load_clips(study.corpus, split=study.split, task=Task.SPEECH):
+        if pieces[-1] and len(pieces[-1]) + len(clip.text) > PIECE_CHARACTERS:
+            pieces.append("")
+        pieces[-1] = f"{pieces[-1]} {clip.text}".strip()
+        total += clip.seconds
+        if total >= seconds:
+            return pieces
+    raise DataError(
+        f"The split has {total:.0f} s of speech", where=study.corpus / study.split, allowed=f"at least {seconds:.0f} s"
+    )
+
+
+def _stream(study: Study, text: str, task: Task, number: int, **options: Any) -> Iterator[Waveform]:
+    return study.model.generate_streaming(text, task=str(task), seed=1_000_000 * study.seed + number, **options)
+
+
+def _measure(study: Study, task: Task, streams: Iterable[Iterator[Waveform]], seconds: float) -> dict[str, Any]:
+    audio, done = [], 0.0
+    for piece in itertools.chain.from_iterable(streams):
+        audio.append(piece.audio)
+        done += piece.seconds
+        study.advance(f"stream long {task}", round(min(done, seconds)), round(seconds))
+    clip = Waveform(audio=torch.cat(audio, dim=-1), sample_rate=study.model.sample_rate)
+    window = min(WINDOW_SECONDS, clip.seconds / 3)
+    return {
+        "asked_seconds": seconds,
+        "seconds": clip.seconds,
+        # Half of what the originals take: speech that is merely fast does not count.
+        "ended_early": clip.seconds < 0.5 * seconds,
+        "window_seconds": window,
+        "drift": measure_drift(clip, vae=study.model.model.vae, window_seconds=window),
+    }

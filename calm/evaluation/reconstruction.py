@@ -1,0 +1,77 @@
+"""How much of a recording survives the VAE: intelligibility of speech (STOI) and log-mel distance of everything."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from dataclasses import dataclass
+
+import torch
+
+from calm.audio import fit, resample, to_channels
+from calm.errors import InputError
+from calm.evaluation.optional import need
+from calm.types import Waveform
+from calm.vae import VAE
+from calm.vae.losses import SpectralLoss
+
+__all__ = ["Fidelity", "MelDistance", "compare", "reconstruct", "stoi"]
+
+#: window lengths of the log-mel distance in seconds: 2, 4, ... 128 ms
+WINDOW_SECONDS = tuple(0.002 * 2**i for i in range(7))
+#: STOI looks at 30 frames of 12.8 ms with sound in them; what is shorter has no value
+STOI_SECONDS = 0.4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fidelity:
+    """One clip against its original: log-mel L1 in nepers; STOI in 0..1, None for clips too short for it."""
+
+    mel: float
+    stoi: float | None
+
+
+@torch.no_grad()
+def reconstruct(vae: VAE, clip: Waveform) -> Waveform:
+    """Encode to the posterior mean and decode, at the VAE's rate and channels; as long as the clip."""
+    clip = to_channels(resample(clip, vae.sample_rate), vae.channels)
+    samples = clip.audio.shape[-1]
+    padded = fit(clip.audio, math.ceil(samples / vae.hop) * vae.hop)
+    audio = vae.to_audio(vae.to_latents(padded[None].to(vae.latent_mean)))[0]
+    return Waveform(audio=audio[..., :samples].float().clamp(-1, 1).cpu(), sample_rate=vae.sample_rate)
+
+
+class MelDistance:
+    """Multi-scale log-mel distance, mean over windows of 2 to 128 ms (the distance of ``calm.vae.losses``)."""
+
+    def __init__(self, sample_rate: int) -> None:
+        sizes = [2 ** round(math.log2(seconds * sample_rate)) for seconds in WINDOW_SECONDS]
+        self.sample_rate = sample_rate
+        self._loss = SpectralLoss(sample_rate=sample_rate, n_ffts=[size for size in sizes if size >= 32])
+
+    @torch.no_grad()
+    def __call__(self, ours: Waveform, original: Waveform) -> float:
+        """Distance in nepers; both clips at this rate, with the same channels and length."""
+        return float(self._loss(ours.audio[None], original.audio[None]).mel)
+
+
+def stoi(ours: Waveform, original: Waveform) -> float | None:
+    """Short-time objective intelligibility (Taal et al., 2011) by pystoi; None where too little speech is left."""
+    if original.seconds < STOI_SECONDS:
+        return None
+    score = need("pystoi").stoi
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        try:
+            return float(score(original.audio[0].numpy(), ours.audio[0].numpy(), original.sample_rate, extended=False))
+        except RuntimeWarning:  # fewer than 30 frames with sound
+            return None
+
+
+def compare(ours: Waveform, original: Waveform, *, distance: MelDistance) -> Fidelity:
+    """Compare a clip with its original, which is brought to the clip's rate and channels."""
+    original = to_channels(resample(original, ours.sample_rate), ours.audio.shape[0])
+    if ours.sample_rate != distance.sample_rate:
+        raise InputError(f"The clip has {ours.sample_rate} Hz", where="compare", allowed=f"{distance.sample_rate} Hz")
+    reference = Waveform(audio=fit(original.audio, ours.audio.shape[-1]), sample_rate=ours.sample_rate)
+    return Fidelity(mel=distance(ours, reference), stoi=stoi(ours, reference))

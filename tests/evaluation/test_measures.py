@@ -1,0 +1,70 @@
+"""The parts of an evaluation, on a tiny untrained model and a tiny corpus."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+import torch
+
+from calm.evaluation.classifier import LABELS, Classifier
+from calm.evaluation.measure_clips import measure_music, measure_sound
+from calm.evaluation.measure_long import long_text, measure_long
+from calm.evaluation.network import Listener
+from calm.evaluation.study import Study, as_json, consented, stamp_of
+from calm.generation import AudioCALM
+from calm.generation.config import SamplerConfig
+from calm.types import Waveform
+from tests.factory import tiny_generator
+
+
+@pytest.fixture
+def study(scenes_corpus, tmp_path) -> Study:
+    sampler = SamplerConfig(num_steps=1, max_seconds=0.5, stop_threshold=1.1, self_check=())
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        Classifier(Listener(len(LABELS))).save(tmp_path / f"classifier-{stamp_of(scenes_corpus / 'train')[:16]}.safetensors")
+    return Study(
+        model=AudioCALM(tiny_generator(), sampler=sampler),
+        corpus=scenes_corpus,
+        split="validation",
+        limit=2,
+        seed=0,
+        cache=tmp_path,
+    )
+
+
+def test_sound_is_measured_beside_originals_and_every_baseline(study):
+    pytest.importorskip("librosa", reason='needs `pip install "audiocalm[eval]"`')
+    sound = measure_sound(study)
+    assert sound["exact_duration"].value == 1 and sound["all_named"]["originals"].count == 2
+    assert set(sound["frechet"]) >= {"generated", "reconstructions", "noise", "originals_of_music"}
+    assert all(math.isfinite(sound["frechet"][name]) for name in ("generated", "reconstructions", "noise"))
+    music = measure_music(study)
+    assert music["tempo"]["within_8_percent"]["originals"].count == 2
+    assert json.loads(json.dumps(as_json(music))) == as_json(music)
+
+
+def test_long_speech_is_a_text_in_pieces_and_long_music_has_the_asked_length(study, voices_corpus):
+    speaking = Study(**{**vars(study), "corpus": voices_corpus})
+    pieces = long_text(speaking, seconds=1.5)
+    assert " ".join(pieces).count("sentence") == 2 and max(map(len, pieces)) <= 100
+    found = measure_long(speaking, seconds=1.5)
+    assert found["speech"]["pieces"] == len(pieces) and found["speech"]["seconds"] > 0
+    assert found["music"]["seconds"] == 1.5 and not found["music"]["ended_early"]
+    assert math.isfinite(found["music"]["drift"].level_db)
+
+
+def test_progress_is_told_and_remembered_values_are_made_once(study):
+    told, made = [], []
+    watched = Study(**{**vars(study), "advance": lambda *what: told.append(what)})
+    assert list(watched.each("count", ["a", "b"])) == ["a", "b"] and told == [("count", 1, 2), ("count", 2, 2)]
+    for _ in range(2):
+        assert watched.remembered("x", {"k": 1}, lambda: made.append(1) or [1, 2]) == [1, 2]
+    assert made == [1] and watched.remembered("x", {"k": 2}, lambda: 3) == 3
+
+
+def test_a_corpus_voice_becomes_a_reference_with_consent():
+    clip = Waveform(audio=0.1 * torch.ones(1, 1600), sample_rate=16000)
+    assert consented(clip).waveform is clip
