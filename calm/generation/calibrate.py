@@ -23,6 +23,7 @@ from calm.config import load_config_file, save_config
 from calm.errors import CheckpointError, InputError
 from calm.generation.config import SamplerConfig
 from calm.generation.sampler import Settings, sample_blocks
+from calm.model.flow import target_latents
 from calm.model.flow import Targets
 from calm.model.generator import Generator
 from calm.types import Batch, Task
@@ -98,7 +99,7 @@ def taught_curves(model: Generator, batches: Iterable[Batch]) -> Iterator[StopCu
         if not len(batch):
             continue
         targets = Targets.prepare(
-            model.target_latents(batch, block_size=block_size),
+            target_latents(model.vae, batch, block_size=block_size),
             num_frames=_num_frames(model, batch),
             complete=batch.complete,
             task=batch.task,
