@@ -34,6 +34,7 @@ from calm.evaluation.measure_speed import measure_speed
 from calm.evaluation.measure_vae import measure_vae
 from calm.evaluation.study import Study, as_json
 from calm.generation import AudioCALM
+from calm.model.shipped import find_model
 
 PACKAGES = ("audiocalm", "torch", "numpy", "pocketsphinx", "Resemblyzer", "pystoi", "jiwer", "librosa")
 
@@ -97,7 +98,7 @@ def parts_of(folder: Path) -> dict[str, Callable[[Study], dict[str, Any]]]:
 
 def settings_of(options: argparse.Namespace) -> dict[str, Any]:
     """What a result depends on. A result file of other settings is not continued."""
-    folder = export_of(options.model)
+    folder = find_model(options.model)
     weights = folder / "model.safetensors"
     return {
         "model": str(options.model),
@@ -108,10 +109,6 @@ def settings_of(options: argparse.Namespace) -> dict[str, Any]:
         "limit": options.limit,
         "seed": options.seed,
     }
-
-
-def export_of(folder: Path) -> Path:
-    return folder / "export" if (folder / "export").is_dir() else folder
 
 
 def load(path: Path, settings: dict[str, Any]) -> dict[str, Any]:
@@ -130,7 +127,7 @@ def load(path: Path, settings: dict[str, Any]) -> dict[str, Any]:
 def run(options: argparse.Namespace, console: Console) -> dict[str, Any]:
     """Make the parts that are missing; the file is rewritten after each."""
     model = AudioCALM.from_pretrained(options.model, device=options.device)
-    results, parts = load(options.out, settings_of(options)), parts_of(export_of(options.model))
+    results, parts = load(options.out, settings_of(options)), parts_of(find_model(options.model))
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     for name in options.parts:
         if name in results["parts"]:

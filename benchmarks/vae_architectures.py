@@ -13,7 +13,6 @@ takes them.
 from __future__ import annotations
 
 import argparse
-import functools
 import json
 import math
 import statistics
@@ -32,13 +31,11 @@ from vae_report import report
 
 from calm.audio import write_bytes
 from calm.config import RunConfig, load_config
-from calm.data.datamodule import CalmDataModule
 from calm.data.resume import ResumeCallback
 from calm.errors import CalmError, InputError
 from calm.model.build import build_model
 from calm.part import Part
-from calm.training.curriculum import weights_at
-from calm.training.fit import train
+from calm.training.fit import build_data, train
 from calm.training.history import read_history
 from calm.training.interruption import Interrupted
 from calm.types import Batch, Task
@@ -164,15 +161,7 @@ def train_once(options: argparse.Namespace, folder: Path, **choice: Any) -> Trai
             raise InputError(f"The run is done with {found.steps} steps", where=path, allowed=choice["steps"], hint="another --run-dir")
         return found
     root, spent = build_root(config), CpuTime()
-    data = CalmDataModule(
-        config.data,
-        sample_rate=root.vae.sample_rate,
-        channels=root.vae.channels,
-        hop=root.vae.hop,
-        weights_at=functools.partial(weights_at, config.curriculum),
-        seed=config.seed,
-        bad_clips_path=folder / "bad_clips.jsonl",
-    )
+    data = build_data(config, root)
     data.setup("fit")
     result = train(root, data, config=config, callbacks=[ResumeCallback(), spent])
     rows = read_history(folder / "history.csv")

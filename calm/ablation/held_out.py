@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Iterator
 
 import torch
@@ -12,7 +11,6 @@ from torch import Tensor
 
 from calm.config import RunConfig
 from calm.data.augment import unchanged
-from calm.data.datamodule import CalmDataModule
 from calm.data.examples import ExampleReader
 from calm.data.loader import FixedBatches, build_loader
 from calm.data.plan import Draw, generator
@@ -20,12 +18,11 @@ from calm.data.shards import ShardSet
 from calm.errors import DataError
 from calm.model.flow import FlowTerms
 from calm.model.generator import Generator
-from calm.model.trained_vae import vae_hash
-from calm.training.curriculum import longest_at, weights_at
+from calm.training.fit import build_data
 from calm.training.steps import seed_of
 from calm.types import Batch, Task
 
-__all__ = ["ClipErrors", "HeldOut", "data_of"]
+__all__ = ["ClipErrors", "HeldOut"]
 
 #: times that every clip is judged, each with noise and flow times of its own
 NUM_DRAWS = 4
@@ -43,21 +40,6 @@ class ClipErrors:
     keys: list[str]
     error: list[list[float]]
     frames: list[list[float]]
-
-
-def data_of(config: RunConfig, root: Generator) -> CalmDataModule:
-    """The data module of a run, as `fit` builds it, but with the latents checked only when batches are made."""
-    return CalmDataModule(
-        config.data,
-        sample_rate=root.vae.sample_rate,
-        channels=root.vae.channels,
-        hop=root.vae.hop,
-        tokenizer=root.tokenizer,
-        vae_hash=vae_hash(root.vae),
-        weights_at=functools.partial(weights_at, config.curriculum),
-        longest_at=functools.partial(longest_at, config.curriculum),
-        seed=config.seed,
-    )
 
 
 class HeldOut:
@@ -95,7 +77,7 @@ class HeldOut:
         return ClipErrors(keys=keys, error=error, frames=frames)
 
     def _batches(self, root: Generator, config: RunConfig, task: Task) -> Iterator[Batch]:
-        data = data_of(config, root)
+        data = build_data(config, root)
         reader = ExampleReader(
             self.shards, cut=data.cut, reference_probability=config.data.reference_probability, seed=0
         )

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from importlib import resources
 from typing import TYPE_CHECKING
 
 from calm.ablation.compare import QUESTIONS, Difference
 from calm.ablation.forest import forest
 from calm.ablation.plan import VARIANTS
+from calm.pages.frame import head, header
 from calm.pages.html import Content, Element, h, to_html
-from calm.pages.page import POLICY
+from calm.pages.records import Fact
 from calm.pages.sections import duration, scrolled, section
 from calm.text.description import STYLES
 from calm.types import TASKS
@@ -51,36 +51,21 @@ def render(report: Report, *, columns: Mapping[str, str]) -> str:
         section("noise", "By noise level", h("p", NOISE, class_="how"), _noise(report, columns)),
         section("budget", "What every run cost", h("p", BUDGET, class_="how"), _costs(report)),
     ]
-    links = [h("a", item.findtext("h2"), href=f"#{item.get('id')}") for item in sections]
     plan = report.plan
     clips = {task: len(next(r for r in report.results.values() if task in r.errors).errors[task].keys) for task in TASKS}
-    facts = {
-        "experiment": plan.experiment,
-        "further settings": " ".join(plan.overrides) or "none",
-        "runs": f"{len(report.results)}: {len(VARIANTS)} variants, {len(STYLES)} texts, {plan.num_seeds} seeds",
-        "steps": f"{plan.steps:,}",
-        "held-out clips": ", ".join(f"{task} {count}" for task, count in clips.items()),
-    }
-    header = h(
-        "header",
-        h("p", "AudioCALM", class_="brand"),
-        h("h1", "Ablation: mixing and A-MoME"),
-        h("p", LEAD, class_="lead"),
-        h("dl", [h("div", h("dt", label), h("dd", value)) for label, value in facts.items()], class_="facts wide"),
-        h("nav", links, aria_label="Sections"),
-        class_="top-of-page",
-    )
-    head = h(
-        "head",
-        h("meta", charset="utf-8"),
-        h("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        h("meta", name="color-scheme", content="light dark"),
-        h("meta", http_equiv="Content-Security-Policy", content=POLICY),
-        h("link", rel="icon", href="data:,"),
-        h("title", "AudioCALM ablation"),
-        h("style", (resources.files("calm.pages") / "page.css").read_text(encoding="utf-8")),
-    )
-    return to_html(h("html", head, h("body", header, h("main", sections, id="main")), lang="en"))
+    facts = [
+        Fact(label="experiment", value=plan.experiment),
+        Fact(label="further settings", value=" ".join(plan.overrides) or "none"),
+        Fact(
+            label="runs",
+            value=f"{len(report.results)}: {len(VARIANTS)} variants, {len(STYLES)} texts, {plan.num_seeds} seeds",
+        ),
+        Fact(label="steps", value=f"{plan.steps:,}"),
+        Fact(label="held-out clips", value=", ".join(f"{task} {count}" for task, count in clips.items())),
+    ]
+    top = header("Ablation: mixing and A-MoME", lead=LEAD, facts=facts, sections=sections)
+    body = h("body", top, h("main", sections, id="main"))
+    return to_html(h("html", head("AudioCALM ablation"), body, lang="en"))
 
 
 def _answers(report: Report) -> list[Element]:

@@ -6,10 +6,8 @@ import dataclasses
 import tempfile
 from pathlib import Path
 
-import torch
-
 from calm.ablation.budget import count_budget
-from calm.ablation.held_out import HeldOut, data_of
+from calm.ablation.held_out import HeldOut
 from calm.ablation.plan import AblationPlan, Run
 from calm.ablation.results import RunResult, read_result, write_result
 from calm.config import RunConfig
@@ -17,7 +15,7 @@ from calm.data.shards import ShardSet
 from calm.errors import CheckpointError, DataError, InputError
 from calm.generation import AudioCALM
 from calm.model.trained_vae import load_vae
-from calm.training.fit import fit
+from calm.training.fit import build_data, device_of, fit
 from calm.training.history import read_history
 
 __all__ = ["check_shards", "check_vae", "finished", "seconds_per_step", "train_and_judge"]
@@ -78,8 +76,8 @@ def train_and_judge(plan: AblationPlan, run: Run, held_out: HeldOut, *, progress
         what = f"The run ended after {done.step} of {config.trainer.max_steps} steps, so it cannot be compared"
         raise InputError(what, where=done.run_dir, hint="trainer.max_minutes must be null")
     root = AudioCALM.from_pretrained(done.export, device="cpu").model
-    budget = count_budget(config, data_of(config, root))
-    device = _device(config)
+    budget = count_budget(config, build_data(config, root))
+    device = device_of(config.trainer)
     result = RunResult(
         step=done.step,
         seconds=max((row[1] for row in read_history(done.run_dir / "history.csv")), default=0.0),
@@ -107,8 +105,3 @@ def seconds_per_step(plan: AblationPlan) -> float:
 
 def _fingerprints(config: RunConfig) -> list[str]:
     return [ShardSet.open(shards).fingerprint for shards in (config.data.train, config.data.validation)]
-
-
-def _device(config: RunConfig) -> torch.device:
-    usable = config.trainer.accelerator != "cpu" and torch.cuda.is_available()
-    return torch.device("cuda" if usable else "cpu")

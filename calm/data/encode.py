@@ -17,8 +17,7 @@ from calm.data.collate import convert
 from calm.data.index import ShardIndex, index_path, load_index, save_index
 from calm.data.latents import LATENT_EXTENSION, SPARE_FRAMES, LatentFormat, num_frames, to_npy
 from calm.data.scan import scan
-from calm.data.schema import parse_record
-from calm.data.shards import ShardSet, find_shards, read_span
+from calm.data.shards import ShardSet, find_shards
 from calm.errors import DataError, InputError
 
 __all__ = ["EncodeReport", "LatentEncoder", "encode_shards"]
@@ -84,7 +83,7 @@ def encode_shards(
         if index.latents is not None:
             raise InputError("The shard holds latents already", where=source, allowed="shards of audio")
     total = sum(len(index.clips) for _, _, index in jobs)
-    written, kept, done, seconds = [], [], 0, 0.0
+    written, kept, done, clips, seconds = [], [], 0, 0, 0.0
     for source, target, index in jobs:
         if _is_finished(target, index, encoder.form):
             kept.append(target)
@@ -95,8 +94,8 @@ def encode_shards(
         _write(target, index, [members[row] for row in range(len(index.clips))])
         written.append(target)
         done += len(index.clips)
+        clips += len(index.clips)
         seconds += sum(clip.seconds for clip in index.clips)
-    clips = sum(len(index.clips) for _, target, index in jobs if target in written)
     return EncodeReport(out=out, written=tuple(written), kept=tuple(kept), clips=clips, seconds=seconds)
 
 
@@ -169,14 +168,12 @@ def _encoded(
 
 def _members(shards: ShardSet, row: int, audio: Tensor, means: Tensor, form: LatentFormat) -> dict[str, object]:
     """Return key, KEY.npy and KEY.json of one clip: audio [A, S] and its latents [F', C]."""
-    clip, path = shards.rows[row].clip, shards.paths[0]
-    where = f"{path}: {clip.key}"
+    clip = shards.rows[row].clip
     kept = means[: num_frames(audio.shape[-1], form.hop) + SPARE_FRAMES].numpy()
     if not np.abs(kept).max() <= np.finfo(np.float16).max:  # not: so that NaN is refused as well
+        where = f"{shards.paths[0]}: {clip.key}"
         raise DataError("The VAE makes latents that float16 does not hold", where=where, hint="listen to this clip")
-    with path.open("rb") as file:
-        text = read_span(file.fileno(), clip.json_offset, clip.json_size, clip.json_crc32, where=where)
-    record = parse_record(text, where=where) | {
+    record = shards.record(row) | {
         "duration": round(clip.seconds, 6),
         "sample_rate": clip.sample_rate,
         "channels": clip.channels,

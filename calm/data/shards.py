@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from calm import audio
 from calm.data.index import Clip, ShardIndex, load_index
@@ -99,17 +100,21 @@ class ShardSet:
         item = self.rows[row]
         clip, path = item.clip, self.paths[item.shard]
         where = f"{path}: {clip.key}"
-        descriptor = self._descriptor(item.shard)
-        record = parse_record(
-            read_span(descriptor, clip.json_offset, clip.json_size, clip.json_crc32, where=where), where=where
-        )
-        data = read_span(descriptor, clip.audio_offset, clip.audio_size, clip.audio_crc32, where=where)
+        record = self.record(row)
+        data = read_span(self._descriptor(item.shard), clip.audio_offset, clip.audio_size, clip.audio_crc32, where=where)
         if clip.extension == LATENT_EXTENSION:
             means = read_npy(data, record, where=where)
             content = excerpt(means, record, start_seconds=start_seconds, max_seconds=max_seconds)
         else:
             content = audio.read(data, start_seconds=start_seconds, max_seconds=max_seconds, where=where)
         return to_sample(record, content=content, key=clip.key, shard=path.name)
+
+    def record(self, row: int) -> dict[str, Any]:
+        """Read KEY.json of one clip; raises DataError with shard and key."""
+        item = self.rows[row]
+        clip, where = item.clip, f"{self.paths[item.shard]}: {item.clip.key}"
+        data = read_span(self._descriptor(item.shard), clip.json_offset, clip.json_size, clip.json_crc32, where=where)
+        return parse_record(data, where=where)
 
     def _descriptor(self, shard: int) -> int:
         if shard not in self._descriptors:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import itertools
 import json
 import math
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +15,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 from torch.nn import functional
 
+from calm.audio import write_bytes
 from calm.corpus.events_struck import STRUCK
 from calm.corpus.instruments import INSTRUMENTS
 from calm.corpus.scenes import KINDS
@@ -80,14 +80,8 @@ class Classifier:
         return torch.cat([self.hear(clip).embedding for clip in clips]).double().numpy()
 
     def save(self, path: Path) -> Path:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.name}.partial")
-        try:
-            save_file(self.listener.state_dict(), partial, {"format": FORMAT, "labels": json.dumps(LABELS)})
-            os.replace(partial, path)
-        finally:
-            partial.unlink(missing_ok=True)
-        return path
+        metadata = {"format": FORMAT, "labels": json.dumps(LABELS)}
+        return write_bytes(path, save(self.listener.state_dict(), metadata))
 
     @classmethod
     def load(cls, path: Path) -> Classifier:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from torch import Tensor
 
-from calm.audio import fit, level_dbfs, mel_spectrogram, resample, to_channels
+from calm.audio import level_dbfs, mel_spectrogram, resample, to_channels
 from calm.errors import InputError
+from calm.evaluation.reconstruction import latents_of
 from calm.types import Waveform
 from calm.vae import VAE
 
@@ -72,5 +72,4 @@ def _spectrum(audio: Tensor, sample_rate: int) -> Tensor:
 
 def _latents(vae: VAE, audio: Tensor) -> Tensor:
     """Normalised latents [F, C] of a window."""
-    padded = fit(audio, math.ceil(audio.shape[-1] / vae.hop) * vae.hop)
-    return vae.to_latents(padded[None].to(vae.latent_mean))[0].float().cpu()
+    return latents_of(vae, audio)[0].float().cpu()

@@ -7,6 +7,7 @@ import warnings
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from calm.audio import fit, resample, to_channels
 from calm.errors import InputError
@@ -15,7 +16,7 @@ from calm.types import Waveform
 from calm.vae import VAE
 from calm.vae.losses import SpectralLoss
 
-__all__ = ["Fidelity", "MelDistance", "compare", "reconstruct", "stoi"]
+__all__ = ["Fidelity", "MelDistance", "compare", "latents_of", "reconstruct", "stoi"]
 
 #: window lengths of the log-mel distance in seconds: 2, 4, ... 128 ms
 WINDOW_SECONDS = tuple(0.002 * 2**i for i in range(7))
@@ -36,9 +37,14 @@ def reconstruct(vae: VAE, clip: Waveform) -> Waveform:
     """Encode to the posterior mean and decode, at the VAE's rate and channels; as long as the clip."""
     clip = to_channels(resample(clip, vae.sample_rate), vae.channels)
     samples = clip.audio.shape[-1]
-    padded = fit(clip.audio, math.ceil(samples / vae.hop) * vae.hop)
-    audio = vae.to_audio(vae.to_latents(padded[None].to(vae.latent_mean)))[0]
+    audio = vae.to_audio(latents_of(vae, clip.audio))[0]
     return Waveform(audio=audio[..., :samples].float().clamp(-1, 1).cpu(), sample_rate=vae.sample_rate)
+
+
+def latents_of(vae: VAE, audio: Tensor) -> Tensor:
+    """Normalised latents [1, F, C] of audio [A, S] at the VAE's rate, padded with silence to whole frames."""
+    padded = fit(audio, math.ceil(audio.shape[-1] / vae.hop) * vae.hop)
+    return vae.to_latents(padded[None].to(vae.latent_mean))
 
 
 class MelDistance:

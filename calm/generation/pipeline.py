@@ -16,6 +16,7 @@ from calm.generation.plan import Call, Plan, make_plan
 from calm.generation.request import Generation
 from calm.generation.sampler import sample_blocks
 from calm.model.build import build_model, load_pretrained
+from calm.model.device import open_device
 from calm.model.generator import Generator
 from calm.types import Task, Waveform
 
@@ -162,10 +163,4 @@ def _known(options: dict) -> dict:
 def _device(name: str) -> torch.device:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-        return device
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).split("\n")[0]
-        raise ConfigError(f"Device '{name}' cannot be used ({reason})", allowed="auto, cpu, mps, cuda, cuda:N") from None
+    return open_device(name, error=ConfigError, allowed="auto, cpu, mps, cuda, cuda:N")

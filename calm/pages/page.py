@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import functools
-from importlib import resources
 from pathlib import Path
 
 import numpy as np
 
 from calm.audio import write_bytes
 from calm.errors import DataError
+from calm.pages.frame import asset, head, header
 from calm.pages.history import load_history
 from calm.pages.html import Element, h, to_html
 from calm.pages.load import load_page, resolve
@@ -19,9 +19,6 @@ from calm.pages.sound import PAGE_WAV_BYTES, Sound, load_sound
 from calm.pages.training import training_section
 
 __all__ = ["render_page", "render_run"]
-
-#: nothing from elsewhere: what the page needs is inside it
-POLICY = "default-src 'none'; img-src data:; media-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 
 
 def render_run(run_dir: Path, *, out: Path | None = None) -> Path:
@@ -48,37 +45,9 @@ def render_page(page: Page, *, run_dir: Path) -> str:
         stages_section(page.stages),
     ]
     shown = [item for item in sections if item is not None]
-    body = h("body", _header(page, shown), h("main", shown, id="main"), _footer(), h("script", _asset("page.js")))
-    return to_html(h("html", _head(page), body, lang="en"))
-
-
-def _head(page: Page) -> Element:
-    return h(
-        "head",
-        h("meta", charset="utf-8"),
-        h("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        h("meta", name="color-scheme", content="light dark"),
-        h("meta", http_equiv="Content-Security-Policy", content=POLICY),
-        # Browsers ask a server for an icon unless the page brings one.
-        h("link", rel="icon", href="data:,"),
-        h("title", page.title),
-        h("style", _asset("page.css")),
-    )
-
-
-def _header(page: Page, shown: list[Element]) -> Element:
-    links = [h("a", item.findtext("h2"), href=f"#{item.get('id')}") for item in shown]
-    facts = [h("div", h("dt", fact.label), h("dd", fact.value)) for fact in page.facts]
-    return h(
-        "header",
-        h("p", "AudioCALM", class_="brand"),
-        h("h1", page.title),
-        h("p", page.lead, class_="lead") if page.lead else None,
-        [h("p", note, class_="note", role="note") for note in page.notes],
-        h("dl", facts, class_="facts wide") if facts else None,
-        h("nav", links, aria_label="Sections"),
-        class_="top-of-page",
-    )
+    top = header(page.title, lead=page.lead, notes=page.notes, facts=page.facts, sections=shown)
+    body = h("body", top, h("main", shown, id="main"), _footer(), h("script", asset("page.js")))
+    return to_html(h("html", head(page.title), body, lang="en"))
 
 
 def _footer() -> Element:
@@ -112,7 +81,3 @@ def _load_array(run_dir: Path, name: str) -> np.ndarray:
     if values.ndim != 2 or not values.size or not np.isfinite(values).all():
         raise DataError(f"The latents are {values.dtype} {list(values.shape)}", where=path, allowed="finite, [F, C]")
     return values
-
-
-def _asset(name: str) -> str:
-    return (resources.files("calm.pages") / name).read_text(encoding="utf-8")

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
@@ -31,7 +32,6 @@ from calm.training.ema import EMA
 from calm.training.guards import NonFiniteGuard
 from calm.training.history import History, KeepHistory
 from calm.training.interruption import StopWatch
-from calm.training.latents import measure
 from calm.training.loggers import build_loggers
 from calm.training.optim import build_optimizer
 from calm.training.progress import ProgressLine
@@ -40,8 +40,12 @@ from calm.training.samples import Render, SampleRenderer
 from calm.training.steps import SeedBatches, step_of
 from calm.training.validation import ValidationByTask
 from calm.types import Batch, Task, Waveform
+from calm.vae.statistics import measure_statistics
 
-__all__ = ["FitResult", "fit", "train"]
+if TYPE_CHECKING:
+    from calm.data.datamodule import CalmDataModule
+
+__all__ = ["FitResult", "build_data", "device_of", "fit", "train"]
 
 log = logging.getLogger(__name__)
 
@@ -61,13 +65,21 @@ def fit(config: RunConfig, *, progress: bool = True) -> FitResult:
     Raises Interrupted after SIGINT or SIGTERM, once everything is saved; ConfigError, CheckpointError
     and DataError for input that is not accepted.
     """
-    from calm.data.datamodule import CalmDataModule
     from calm.data.resume import ResumeCallback
 
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
         root = build_model(config)
-    data = CalmDataModule(
+    data = build_data(config, root)
+    data.setup("fit")  # what is wrong with the data is said before a run folder exists
+    return train(root, data, config=config, progress=progress, callbacks=[ResumeCallback()])
+
+
+def build_data(config: RunConfig, root: Part) -> CalmDataModule:
+    """Return the batches of a run: at its VAE's rate, with its model's tokenizer, in the order of its curriculum."""
+    from calm.data.datamodule import CalmDataModule
+
+    return CalmDataModule(
         config.data,
         sample_rate=root.vae.sample_rate,
         channels=root.vae.channels,
@@ -79,8 +91,6 @@ def fit(config: RunConfig, *, progress: bool = True) -> FitResult:
         seed=config.seed,
         bad_clips_path=config.run_dir / "bad_clips.jsonl",
     )
-    data.setup("fit")  # what is wrong with the data is said before a run folder exists
-    return train(root, data, config=config, progress=progress, callbacks=[ResumeCallback()])
 
 
 def train(
@@ -227,14 +237,14 @@ def _measure(root: Part, data: LightningDataModule, settings: TrainerConfig) -> 
     """Take the latent statistics of ``root.vae`` over training batches."""
     batches = _first_batches(data, settings)
     home = root.vae.latent_mean.device
-    root.vae.to(_device(settings))
-    floored = measure(root.vae, batches)
+    root.vae.to(device_of(settings))
+    floored = measure_statistics(root.vae, batches)
     root.vae.to(home)
     if floored:
         log.warning("latent channels %s hardly vary; their spread was floored", floored)
 
 
-def _device(settings: TrainerConfig) -> torch.device:
+def device_of(settings: TrainerConfig) -> torch.device:
     """Where this process computes when no Trainer has placed the model: before training, and after it."""
     if settings.accelerator == "cpu" or not torch.cuda.is_available():
         return torch.device("cpu")

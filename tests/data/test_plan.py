@@ -138,5 +138,5 @@ def test_a_limit_that_ends_within_a_window_moves_no_draw_across():
 
 
 def test_a_limit_below_every_clip_is_refused():
-    with pytest.raises(DataError, match="No clip of speech is as short as 0.5 s"):
+    with pytest.raises(DataError, match=r"No clip of speech is as short as 0\.5 s"):
         plan(longest_at=lambda step: {Task.SPEECH: 0.5}).batch(0)

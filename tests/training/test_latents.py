@@ -15,7 +15,8 @@ from calm.model.checkpoint import save_pretrained
 from calm.model.trained_vae import load_vae, vae_hash
 from calm.training.fit import fit
 from calm.training.history import read_history
-from calm.training.latents import encode_with, measure
+from calm.training.latents import encode_with
+from calm.vae.statistics import measure_statistics
 from tests.data.clips import make_shards
 
 STAGE = ["model=vae_stage", "vae=tiny", "adversary=none"]
@@ -79,7 +80,7 @@ def test_statistics_of_latents_are_those_of_the_same_frames(folder):
         vae_hash=vae_hash(vae),
     )
     batches = list(itertools.islice(data.train_dataloader(), 3))
-    measure(vae, batches)
+    measure_statistics(vae, batches)
     kept = torch.cat(
         [
             row[: -(-int(size) // vae.hop)]

@@ -9,25 +9,16 @@ import torch
 
 from calm.registry import build
 from calm.vae.pitch import CENTRE_HERTZ, PITCH_SCALE, HarmonicSource, PitchTracker
+from tests.factory import TINY_VAE
 
 RATE, HOP, STFT_HOP, N_FFT, POINTS = 16_000, 1280, 80, 320, 4
 VAE = {
-    "name": "stft_vae",
-    "sample_rate": RATE,
-    "channels": 1,
+    **TINY_VAE,
     "latent_dim": 24,
     "patch": 4,
-    "num_heads": 2,
-    "attention_window_frames": 4,
     "strides": (5, 4, 4, 4),
     "encoder_widths": (4, 4, 8, 16),
     "encoder_dilations": (1,),
-    "num_encoder_layers": 1,
-    "num_aggregator_layers": 1,
-    "decoder_width": 16,
-    "num_decoder_layers": 1,
-    "output_width": 16,
-    "num_output_blocks": 1,
     "n_fft": N_FFT,
     "stft_hop": STFT_HOP,
     "num_mels": 20,
