@@ -62,12 +62,9 @@ def test_the_same_seed_gives_the_same_audio_alone_and_in_a_batch(model):
     assert [clip.seed for clip in batch] == [5, 6]
     for text, clip in zip(texts, batch, strict=True):
         alone = calm.generate(text, task="sound", duration=0.1, seed=clip.seed)[0]
-        # Random weights make latents of tens, and what rounding does to those is heard in the audio.
-        scale = clip.latents.abs().max()
-        torch.testing.assert_close(alone.latents / scale, clip.latents / scale, rtol=0, atol=1e-5)
-        torch.testing.assert_close(alone.audio, clip.audio, rtol=0, atol=2e-3)
+        torch.testing.assert_close(alone.audio, clip.audio, rtol=0, atol=1e-5)
     other = calm.generate(texts[0], task="sound", duration=0.1, seed=6)[0]
-    assert not torch.allclose(other.audio, batch[0].audio, atol=1e-2)
+    assert not torch.allclose(other.audio, batch[0].audio, atol=1e-3)
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -99,8 +96,9 @@ def test_finish_reasons_are_told_apart():
 
 @pytest.mark.parametrize("solver", ["euler", "midpoint"])
 def test_more_steps_change_less_and_less(solver):
-    calm = pipeline(solver=solver)
-    latents = [calm.generate("rain", task="sound", duration=0.008, steps=n, cfg_scale=1.0)[0].latents for n in (8, 64, 512)]
+    # Of these weights the field is smooth enough for 64 steps; of others only thousands get near the solution.
+    calm = AudioCALM(tiny_generator(seed=1), sampler=SamplerConfig(solver=solver))
+    latents = [calm.generate("rain", task="sound", duration=0.008, steps=n)[0].latents for n in (8, 64, 512)]
     assert (latents[1] - latents[2]).norm() < (latents[0] - latents[1]).norm()
 
 

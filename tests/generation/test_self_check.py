@@ -19,8 +19,7 @@ TEXT = "The bell rings twice."
 #: what makes a gate fire on any audio: all but a new loudest piece is silence, or every stretch is like the one before
 SILENT = {"silence_db": 0.0, "silence_seconds": 0.06, "tail_seconds": 0.01, "repetition_count": 0}
 STUCK = {"repetition_similarity": -1.0, "repetition_count": 2, "silence_seconds": 0.0}
-#: random weights blow rounding errors up over the many blocks of these clips
-CLOSE = {"rtol": 0, "atol": 1e-3}
+CLOSE = {"rtol": 0, "atol": 1e-5}
 
 
 def pipeline(model: str = "ar_flow", **sampler) -> AudioCALM:
