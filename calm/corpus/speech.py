@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 
 import numpy as np
@@ -15,7 +15,7 @@ from calm.corpus.espeak import ESPEAK_RATE, Espeak
 from calm.corpus.sentences import draw_text, load_grammar
 from calm.types import Task
 
-__all__ = ["ACCENTS", "PITCHES", "RATES", "TONES", "Speaker", "load_speakers", "make_speech"]
+__all__ = ["ACCENTS", "NUM_TIMBRES", "PITCHES", "RATES", "TONES", "Speaker", "load_speakers", "make_speech"]
 
 #: words for the base pitch, with eSpeak's pitch parameter (50 is the voice's own)
 PITCHES = {"low": 25, "medium": 50, "high": 75}
@@ -35,13 +35,25 @@ ACCENTS = {
     "en-US-nyc": "New York",
 }
 
+#: voices that one training speaker of the table stands for; the first is eSpeak's own
+NUM_TIMBRES = 8
+#: vocal tracts relative to the speaker's own (formants are higher by this factor), and tilts in dB per octave
+TRACTS, TILTS = (0.88, 1.14), (-2.5, 2.5)
+
 _RMS = 0.08
 _MARGIN_SECONDS = 0.05
+_TILT_HERTZ = 1000.0
+# eSpeak's pitch parameter for a change of the pitch by half.
+_PITCH_PER_HALF = 45
 
 
 @dataclass(frozen=True, kw_only=True)
 class Speaker:
-    """One voice: an accent with a variant, and the split that alone may use it."""
+    """One voice: an accent with a variant, and the split that alone may use it.
+
+    ``tract``: factor on the formants, made by playing faster and asking eSpeak for less speed and pitch.
+    ``tilt_db``: of the spectrum, in dB per octave.
+    """
 
     name: str
     accent: str
@@ -49,29 +61,42 @@ class Speaker:
     gender: str
     split: str
     pitch_offset: int
+    tract: float = 1.0
+    tilt_db: float = 0.0
 
 
 @functools.cache
 def load_speakers() -> tuple[Speaker, ...]:
-    """Read the table of voices. All speakers of a variant belong to one split."""
+    """Read the table of voices. All speakers of a variant belong to one split.
+
+    Every training speaker stands for ``NUM_TIMBRES`` voices: a model that is to copy a voice it has never heard must
+    have met many more than eSpeak's variants. Held-out speakers are eSpeak's own alone.
+    """
     table = (resources.files("calm.corpus") / "words" / "voices.txt").read_text("utf-8")
     speakers = []
     for line in table.splitlines():
         if line and not line.startswith("#"):
             variant, gender, split, *accents = line.split()
             for number, accent in enumerate(accents):
-                speakers.append(
-                    Speaker(
-                        name=f"{accent}_{variant}".lower(),
-                        accent=accent,
-                        variant=variant,
-                        gender=gender,
-                        split=split,
-                        # Two accents of one variant differ in base pitch as well.
-                        pitch_offset=(-4, 4)[number % 2],
-                    )
+                own = Speaker(
+                    name=f"{accent}_{variant}".lower(),
+                    accent=accent,
+                    variant=variant,
+                    gender=gender,
+                    split=split,
+                    # Two accents of one variant differ in base pitch as well.
+                    pitch_offset=(-4, 4)[number % 2],
                 )
+                speakers += [own, *_other_timbres(own)] if split == "train" else [own]
     return tuple(speakers)
+
+
+def _other_timbres(own: Speaker) -> list[Speaker]:
+    rng = np.random.default_rng(list(own.name.encode()))
+    return [
+        replace(own, name=f"{own.name}_{number}", tract=float(rng.uniform(*TRACTS)), tilt_db=float(rng.uniform(*TILTS)))
+        for number in range(1, NUM_TIMBRES)
+    ]
 
 
 def make_speech(rng: np.random.Generator, *, split: str, plan: ClipPlan, espeak: Espeak) -> Clip:
@@ -85,13 +110,15 @@ def make_speech(rng: np.random.Generator, *, split: str, plan: ClipPlan, espeak:
         text,
         accent=speaker.accent,
         variant=speaker.variant,
-        words_per_minute=RATES[rate] + int(rng.integers(-10, 11)),
-        pitch=PITCHES[pitch] + speaker.pitch_offset + int(rng.integers(-3, 4)),
+        words_per_minute=round((RATES[rate] + int(rng.integers(-10, 11))) / speaker.tract),
+        pitch=PITCHES[pitch] + speaker.pitch_offset + int(rng.integers(-3, 4)) - _pitch_of(speaker.tract),
         pitch_range=TONES[tone],
     )
     audio = _trim(audio)
-    if plan.sample_rate != ESPEAK_RATE:
-        audio = soxr.resample(audio, ESPEAK_RATE, plan.sample_rate)
+    played_at = ESPEAK_RATE * speaker.tract
+    if plan.sample_rate != played_at:
+        audio = soxr.resample(audio, played_at, plan.sample_rate)
+    audio = _tilt(audio, speaker.tilt_db, plan.sample_rate)
     attributes = {
         "speaker": speaker.name,
         "language": "en",
@@ -102,6 +129,19 @@ def make_speech(rng: np.random.Generator, *, split: str, plan: ClipPlan, espeak:
         "accent": ACCENTS[speaker.accent],
     }
     return Clip(task=Task.SPEECH, text=text, audio=set_rms(audio, _RMS), attributes=attributes)
+
+
+def _pitch_of(tract: float) -> int:
+    """By how much eSpeak's pitch parameter makes up for playing ``tract`` times as fast."""
+    return round(_PITCH_PER_HALF * 2 * (tract - 1))
+
+
+def _tilt(audio: np.ndarray, decibels: float, sample_rate: int) -> np.ndarray:
+    """Tilt the spectrum around 1 kHz by ``decibels`` per octave, two octaves to each side."""
+    if not decibels:
+        return audio
+    octaves = np.log2(np.fft.rfftfreq(len(audio), 1 / sample_rate).clip(1.0) / _TILT_HERTZ).clip(-2, 2)
+    return np.fft.irfft(np.fft.rfft(audio) * 10 ** (decibels * octaves / 20), len(audio)).astype(audio.dtype)
 
 
 def _trim(audio: np.ndarray) -> np.ndarray:

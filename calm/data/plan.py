@@ -92,9 +92,10 @@ class Plan:
 
     def spares(self, step: int, draw: Draw) -> Iterator[int]:
         """Yield rows to use instead of a clip that cannot be read; the plan's own order does not move."""
+        # A generator function: nothing is permuted until a spare is needed.
         rows = self._rows(draw.task, self.longest_at(step).get(draw.task))
         order = generator(self.seed, "spare", draw.task.id, step, draw.row).permutation(rows)
-        return (int(row) for row in order if row != draw.row)
+        yield from (int(row) for row in order if row != draw.row)
 
     def state(self, step: int) -> dict[str, Any]:
         """Return JSON values from which ``seek`` continues at ``step`` without going through the steps before."""

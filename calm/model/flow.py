@@ -17,7 +17,7 @@ from calm.model.distributed import global_mean
 from calm.types import TASKS, Batch
 from calm.vae import VAE
 
-__all__ = ["FlowTerms", "Targets", "aggregate_losses", "draw_times", "noise_bins", "target_latents"]
+__all__ = ["FlowTerms", "Targets", "aggregate_losses", "draw_times", "home_of", "noise_bins", "target_latents"]
 
 #: share of the times drawn uniformly; the others are logit-normal(0, 1) (Esser et al., 2024)
 UNIFORM_SHARE = 0.1
@@ -84,7 +84,7 @@ class Targets:
         num_blocks = int(blocks.max())
         latents = latents[:, : num_blocks * block_size]
         noise = _normal((len(latents), num_copies, *latents.shape[1:]), latents, generator)
-        time = draw_times((len(latents), num_copies, num_blocks), generator=generator).to(latents)
+        time = draw_times((len(latents), num_copies, num_blocks), like=latents, generator=generator)
         time = repeat(time, "b m n -> b m (n k)", k=block_size)
         t = time[..., None]
         return cls(
@@ -143,17 +143,17 @@ def target_latents(vae: VAE, batch: Batch, *, block_size: int) -> Tensor:
     return vae.to_latents(F.pad(batch.audio, (0, -batch.audio.shape[-1] % (block_size * vae.hop))))
 
 
-def draw_times(shape: tuple[int, ...], *, generator: torch.Generator | None) -> Tensor:
+def draw_times(shape: tuple[int, ...], *, like: Tensor, generator: torch.Generator | None) -> Tensor:
     """Times in 0..1: logit-normal(0, 1) mixed with a uniform share, stratified over all elements."""
     count = torch.Size(shape).numel()
-    device = torch.device("cpu") if generator is None else generator.device
+    device = home_of(generator, like)
     order = torch.randperm(count, generator=generator, device=device)
     u = (order + torch.rand(count, generator=generator, device=device)) / count
     # One stratified u serves both: below the share it is stretched to 0..1, above it goes through the quantile.
     uniform = u / UNIFORM_SHARE
     quantile = ((u - UNIFORM_SHARE) / (1 - UNIFORM_SHARE)).clamp(1e-6, 1 - 1e-6)
     time = torch.where(u < UNIFORM_SHARE, uniform, torch.sigmoid(torch.special.ndtri(quantile)))
-    return time.view(shape)
+    return time.view(shape).to(like)
 
 
 def aggregate_losses(terms: FlowTerms, *, stop_weight: float) -> dict[str, Tensor]:
@@ -183,12 +183,17 @@ def noise_bins(terms: FlowTerms, *, num_bins: int) -> tuple[Tensor, Tensor]:
     return sums[0], sums[1]
 
 
+def home_of(generator: torch.Generator | None, like: Tensor) -> torch.device:
+    """Where random numbers are drawn: with a generator where it lives, so that a seed means the same on every device;
+    without one beside ``like``, so that a training step does not wait for the CPU."""
+    return like.device if generator is None else generator.device
+
+
 def _normal(shape, like: Tensor, generator: torch.Generator | None) -> Tensor:
-    """Standard normal noise drawn where the generator lives, so that a seed means the same on every device."""
-    device = torch.device("cpu") if generator is None else generator.device
+    device = home_of(generator, like)
     return torch.randn(shape, generator=generator, device=device, dtype=like.dtype).to(like.device)
 
 
 def _uniform(shape, like: Tensor, generator: torch.Generator | None) -> Tensor:
-    device = torch.device("cpu") if generator is None else generator.device
+    device = home_of(generator, like)
     return torch.rand(shape, generator=generator, device=device, dtype=like.dtype).to(like.device)

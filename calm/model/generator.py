@@ -18,7 +18,7 @@ from calm.errors import ConfigError
 from calm.expert import Expert
 from calm.head import FlowHead, StopHead
 from calm.head.base import TimeEmbedding
-from calm.model.flow import FlowTerms, Targets, aggregate_losses, noise_bins, target_latents
+from calm.model.flow import FlowTerms, Targets, aggregate_losses, home_of, noise_bins, target_latents
 from calm.model.prompt import Prompt
 from calm.model.routing import route, routed_residual
 from calm.part import Part
@@ -211,7 +211,9 @@ class Generator(Part):
     def flow_terms(self, batch: Batch, generator: torch.Generator | None) -> FlowTerms:
         """Prepare latents, prompts and noise, and run the model once."""
         config = self.config
-        choice = torch.randint(len(config.block_sizes), (), generator=generator, device=_host(generator))
+        # On the CPU where there is no generator: the number is needed there, at once.
+        host = torch.device("cpu") if generator is None else generator.device
+        choice = torch.randint(len(config.block_sizes), (), generator=generator, device=host)
         block_size = config.block_sizes[int(choice)]
         targets = Targets.prepare(
             target_latents(self.vae, batch, block_size=block_size),
@@ -270,11 +272,7 @@ class Generator(Part):
         """
 
     def _drop_conditions(self, prompt: Prompt, generator: torch.Generator | None) -> Prompt:
-        u = torch.rand(len(prompt), generator=generator, device=_host(generator)).to(prompt.task.device)
+        u = torch.rand(len(prompt), generator=generator, device=home_of(generator, prompt.task)).to(prompt.task.device)
         both, text = self.config.drop_all, self.config.drop_all + self.config.drop_text
         reference = text + self.config.drop_reference
         return prompt.drop(text=u < text, reference=(u < both) | ((u >= text) & (u < reference)))
-
-
-def _host(generator: torch.Generator | None) -> torch.device:
-    return torch.device("cpu") if generator is None else generator.device

@@ -79,7 +79,7 @@ def test_a_clip_shorter_than_a_block_is_one_block():
 
 
 def test_times_are_stratified_and_lie_within_zero_and_one():
-    times = draw_times((4, 500), generator=torch.Generator().manual_seed(0)).flatten()
+    times = draw_times((4, 500), like=torch.zeros(()), generator=torch.Generator().manual_seed(0)).flatten()
     assert times.min() >= 0 and times.max() <= 1
     # 90 % logit-normal(0, 1) and 10 % uniform: half lie below 0.5, and P(t < 0.1) = 0.9 Phi(-2.197) + 0.01.
     assert abs((times < 0.5).double().mean() - 0.5) < 0.005
