@@ -49,9 +49,10 @@ class GeneratorConfig:
     stop_weight: float = 0.1
     #: weight of a stop frame against a frame before the end
     stop_positive_weight: float = 5.0
-    #: rotary positions of the target: behind the text, as a language model has them, or beside it, both counted from
-    #: the end of the reference, so that frames and letters of equal rank lie near each other (as in VALL-E)
-    target_positions: Literal["after_text", "beside_text"] = "after_text"
+    #: rotary positions of the target: behind the text, as a language model has them, or beside it: the first frame at
+    #: the first row of the transcript (where its ids tell it apart, else of the text), so that a phoneme lies near the
+    #: frames that say it
+    target_positions: Literal["after_text", "beside_words"] = "after_text"
     #: kernel of training: "dense" bool mask (CPU, tests), or "flex" (FlexAttention, CUDA)
     attention: Literal["dense", "flex"] = "dense"
 
@@ -153,8 +154,8 @@ class Generator(Part):
 
     def target_start(self, prompt: Prompt) -> Tensor:
         """Rotary position [B] of target frame 0."""
-        if self.config.target_positions == "beside_text":
-            return prompt.num_reference
+        if self.config.target_positions == "beside_words":
+            return prompt.num_reference + prompt.num_before_words(self.tokenizer.first_spoken_id)
         return prompt.num_reference + prompt.num_text.clamp_min(1)
 
     def training_mask(self, rows: Rows):

@@ -31,6 +31,14 @@ class Prompt:
     def __len__(self) -> int:
         return len(self.task)
 
+    def num_before_words(self, first_spoken_id: int | None) -> Tensor:
+        """Rows [B] of the text before the transcript, whose ids begin at ``first_spoken_id``; 0 where there is none."""
+        if first_spoken_id is None or not self.text.shape[1]:
+            return torch.zeros_like(self.num_text)
+        valid = torch.arange(self.text.shape[1], device=self.text.device) < self.num_text[:, None]
+        # argmax is the first of equals, and 0 where no row is spoken.
+        return (valid & (self.text >= first_spoken_id)).int().argmax(dim=1)
+
     def drop(self, *, text: Tensor, reference: Tensor) -> Prompt:
         """Drop conditions where the bool masks [B] say so (classifier-free guidance, Ho & Salimans, 2022)."""
         return dataclasses.replace(

@@ -32,7 +32,7 @@ class PhonemeTokenizer(Tokenizer):
         find_espeak()
         text = (resources.files("calm.text") / VOCABULARY).read_text("utf-8")
         self._backend = Backend.from_str(text)
-        self._first = self._backend.get_vocab_size()
+        self.first_spoken_id = self._first = self._backend.get_vocab_size()
         self._ids = {symbol: self._first + number for number, symbol in enumerate(SYMBOLS)}
 
     @property

@@ -17,6 +17,8 @@ class Tokenizer(ABC):
 
     #: value that fills a batch; rows past a text's length are never attended to, so it may also be a token
     pad_id: int = 0
+    #: ids from this one on stand in transcripts alone; None where a transcript has no ids of its own
+    first_spoken_id: int | None = None
 
     @property
     @abstractmethod

@@ -143,3 +143,13 @@ def test_a_full_window_sees_what_a_fresh_rollout_of_the_window_alone_would_see()
     tail |= {n: getattr(targets, n)[:, :, -10:] for n in ("noise", "noisy", "time")}
     fresh, _ = cached(root, prompt, dataclasses.replace(targets, **tail))
     torch.testing.assert_close(windowed[:, :, -2:], fresh[:, :, -2:], **TOLERANCE)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_positions_beside_the_words_are_the_same_in_the_cache(model):
+    root = tiny_generator(model, target_positions="beside_words").double()
+    prompt = tiny_prompt(root, [0, 1], num_text=[7, 3], num_reference=[5, 0])
+    root.tokenizer.first_spoken_id = int(prompt.text[0, 2])
+    targets = targets_of(root, [0, 1], block_size=4, num_blocks=3)
+    for actual, expected in zip(cached(root, prompt, targets), parallel(root, prompt, targets), strict=True):
+        torch.testing.assert_close(actual, expected, **TOLERANCE)
