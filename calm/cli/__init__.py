@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import typer
 
-from calm.cli import ablate, components, consent, corpus, export, generate, page, shards, train
+from calm.cli import ablate, calibrate, components, consent, corpus, export, generate, page, shards, train
 from calm.cli.errors import ErrorGroup
 
 __all__ = ["app", "main"]
@@ -24,6 +24,7 @@ app = typer.Typer(
 )
 app.command()(train.train)
 app.command()(generate.generate)
+app.command()(calibrate.calibrate)
 app.command()(export.export)
 app.command()(export.models)
 app.command()(ablate.ablate)

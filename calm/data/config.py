@@ -25,6 +25,8 @@ class DataConfig:
         crop_seconds: None for whole clips with texts. A length gives random crops of it without texts, for
             the VAE.
         reference_probability: share of speech clips that get a reference clip of the same speaker.
+        reference_attributes: attributes that a reference clip shares with its target, for speakers whose clips differ
+            in what a listener would call the voice, for example ``[pitch, rate]``.
         text_style: ``description``, or ``raw`` for transcripts and captions alone.
         augmentation: ``none`` or ``gain``.
         frame_multiple: batches are padded to a multiple of this many latents.
@@ -41,6 +43,7 @@ class DataConfig:
     max_seconds: float = 30.0
     crop_seconds: float | None = None
     reference_probability: float = 0.5
+    reference_attributes: tuple[str, ...] = ()
     text_style: str = "description"
     augmentation: str = "none"
     frame_multiple: int = 16
@@ -48,6 +51,7 @@ class DataConfig:
     max_bad_share: float = 0.001
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "reference_attributes", tuple(self.reference_attributes))
         for key, least in (("batch_size", 1), ("num_workers", 0), ("frame_multiple", 1), ("num_validation_batches", 0)):
             if getattr(self, key) < least:
                 raise ConfigError(f"{key} is {getattr(self, key)}", where=f"data.{key}", allowed=f"{least} or more")

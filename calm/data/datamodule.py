@@ -97,6 +97,7 @@ class CalmDataModule(LightningDataModule):
             longest_at=None if self.longest_at is None else _PerOptimizerStep(self.longest_at, accumulation),
             cut=self.cut,
             reference_probability=self._reference_probability,
+            reference_attributes=self.config.reference_attributes,
             rank=rank,
             world_size=world_size,
             bad_clips_path=self.bad_clips_path,
@@ -119,7 +120,13 @@ class CalmDataModule(LightningDataModule):
         shards = ShardSet.open(self.config.validation)
         self._check_latents(shards.latents, where=self.config.validation)
         # The run's seed must not change what a model is judged by.
-        reader = ExampleReader(shards, cut=self.cut, reference_probability=self._reference_probability, seed=0)
+        reader = ExampleReader(
+            shards,
+            cut=self.cut,
+            reference_probability=self._reference_probability,
+            reference_attributes=self.config.reference_attributes,
+            seed=0,
+        )
         batches = _validation_draws(shards, self.config.batch_size, self.config.num_validation_batches, world_size)
         collate = dataclasses.replace(self.collate, augment=unchanged)
         dataset = FixedBatches(reader, collate, [batch[rank::world_size] for batch in batches])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,8 @@ __all__ = ["REFERENCE_SECONDS", "Example", "ExampleReader"]
 
 #: shortest and longest reference excerpt in training (METHOD 2.1)
 REFERENCE_SECONDS = (1.0, 5.0)
+#: clips of a speaker that are looked at for one with the wanted attributes
+MAX_CANDIDATES = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,10 +33,21 @@ class Example:
 class ExampleReader:
     """Reads draws. Every draw has its own random generator, so that no worker or rank disturbs another."""
 
-    def __init__(self, shards: ShardSet, *, cut: Cutter, reference_probability: float, seed: int) -> None:
-        """Give speech a reference with ``reference_probability`` where the speaker has another clip."""
+    def __init__(
+        self,
+        shards: ShardSet,
+        *,
+        cut: Cutter,
+        reference_probability: float,
+        seed: int,
+        reference_attributes: Sequence[str] = (),
+    ) -> None:
+        """Give speech a reference with ``reference_probability`` where the speaker has another clip.
+
+        ``reference_attributes``: in these the reference equals its target; a speaker who has no such clip gets none.
+        """
         self.shards, self.cut, self.seed = shards, cut, seed
-        self.reference_probability = reference_probability
+        self.reference_probability, self.reference_attributes = reference_probability, tuple(reference_attributes)
         shortest, _ = REFERENCE_SECONDS
         self._references = {
             speaker: np.array(usable)
@@ -66,11 +80,23 @@ class ExampleReader:
         others = others[others != row]
         if not len(others):
             return None
-        other = int(rng.choice(others))
+        other = self._alike(row, others, rng) if self.reference_attributes else int(rng.choice(others))
+        if other is None:
+            return None
         shortest, longest = REFERENCE_SECONDS
         seconds = min(rng.uniform(shortest, longest), self.shards.rows[other].clip.seconds)
         start = rng.uniform(0.0, self.shards.rows[other].clip.seconds - seconds)
         return self.shards.read(other, start_seconds=start, max_seconds=seconds)
+
+    def _alike(self, row: int, others: np.ndarray, rng: np.random.Generator) -> int | None:
+        """Return one of ``others`` that shares the reference attributes with ``row``; None where none is found."""
+        wanted = self._attributes(row)
+        drawn = rng.permutation(others)[:MAX_CANDIDATES]
+        return next((int(other) for other in drawn if self._attributes(other) == wanted), None)
+
+    def _attributes(self, row: int) -> list[object]:
+        known = self.shards.record(int(row)).get("attributes", {})
+        return [known.get(key) for key in self.reference_attributes]
 
 
 def _is_speech(shards: ShardSet, row: int) -> bool:

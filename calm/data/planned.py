@@ -46,6 +46,7 @@ class PlannedSource(Source):
             self.shards,
             cut=settings.cut,
             reference_probability=settings.reference_probability,
+            reference_attributes=settings.reference_attributes,
             seed=settings.seed,
         )
         self.bad_clips = BadClips(settings.bad_clips_path, max_share=settings.max_bad_share)

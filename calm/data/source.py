@@ -30,6 +30,7 @@ class SourceSettings:
         longest_at: step -> seconds of the longest clip that may be drawn, by task; None draws any.
         cut: which part of a clip is used.
         reference_probability: share of speech rows that get a reference clip of the same speaker.
+        reference_attributes: attributes that the reference shares with its target.
         bad_clips_path: JSONL that lists clips that could not be read; None keeps no file.
         max_bad_share: share of unreadable clips above which training stops.
     """
@@ -40,6 +41,7 @@ class SourceSettings:
     weights_at: Callable[[int], Mapping[str, float]]
     cut: Cutter
     reference_probability: float = 0.0
+    reference_attributes: tuple[str, ...] = ()
     longest_at: Callable[[int], Mapping[str, float]] | None = None
     rank: int = 0
     world_size: int = 1

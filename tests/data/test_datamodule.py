@@ -84,6 +84,26 @@ def test_no_voice_is_its_own_reference(tmp_path):
     assert all(batch.reference.shape[2] == 0 for batch in batches)
 
 
+def test_a_reference_shares_the_attributes_that_make_a_voice(tmp_path):
+    from calm.data.pack import pack
+    from tests.data.clips import write_corpus, write_manifest
+
+    source = write_corpus(tmp_path / "source", num_speech=9)
+    rows = [json.loads(line) for line in (source / "metadata.jsonl").read_text().splitlines()]
+    pitches = {row["file_name"]: ("low", "high", "lone")[i // 4] for i, row in enumerate(rows[:9])}
+    write_manifest(source, [row | {"pitch": pitches.get(row["file_name"], "none")} for row in rows])
+    pack(source, tmp_path / "shards", samples_per_shard=6)
+    opened = ShardSet.open(tmp_path / "shards")
+    options = {"cut": module(tmp_path / "shards").cut, "reference_probability": 1.0, "seed": 0}
+    reader = ExampleReader(opened, reference_attributes=["pitch"], **options)
+    for row in opened.by_task[Task.SPEECH]:
+        pitch = opened.record(row)["attributes"]["pitch"]
+        given = [reader.read(Draw(Task.SPEECH, row, number)).reference for number in range(8)]
+        # Of voice0 a single clip is "lone": nothing stands in for its voice.
+        heard = {None if reference is None else reference.attributes["pitch"] for reference in given}
+        assert heard == ({None} if pitch == "lone" else {pitch})
+
+
 def test_the_text_mentions_the_reference_and_ends_with_the_words(shards):
     tokenizer = build_tokenizer("bytes")
     (batch,) = take(module(shards, text_style="raw", weights_at=lambda step: {"sound": 1}), 1)
