@@ -6,6 +6,7 @@ import ctypes
 
 import numpy as np
 
+from calm.corpus.made_voices import data_with_made_voices
 from calm.errors import DataError
 from calm.text.espeak import ESPEAK_RATE, find_espeak, fresh_espeak
 
@@ -31,7 +32,8 @@ class Espeak:
     """
 
     def __init__(self) -> None:
-        _, self._data_path = find_espeak()
+        find_espeak()  # says what is missing
+        self._data_path = data_with_made_voices()
         self._chunks: list[bytes] = []
         self._callback = _Callback(self._receive)
 
@@ -57,7 +59,7 @@ class Espeak:
         """
         if not self.has_voice(accent, variant):
             raise DataError(f"eSpeak NG has no voice '{accent}+{variant}'", where=self._data_path)
-        with fresh_espeak() as library:
+        with fresh_espeak(self._data_path) as library:
             library.espeak_SetSynthCallback(self._callback)
             library.espeak_ng_SetRandSeed(ctypes.c_long(1))
             if library.espeak_SetVoiceByName(f"{accent}+{variant}".encode()) != 0:

@@ -12,6 +12,7 @@ import soxr
 from calm.corpus.clip import Clip, ClipPlan
 from calm.corpus.dsp import set_rms
 from calm.corpus.espeak import ESPEAK_RATE, Espeak
+from calm.corpus.made_voices import NUM_MADE, made_voice
 from calm.corpus.sentences import draw_text, load_grammar
 from calm.types import Task
 
@@ -36,7 +37,7 @@ ACCENTS = {
 }
 
 #: voices that one training speaker of the table stands for; the first is eSpeak's own
-NUM_TIMBRES = 8
+NUM_TIMBRES = 4
 #: vocal tracts relative to the speaker's own (formants are higher by this factor), and tilts in dB per octave
 TRACTS, TILTS = (0.88, 1.14), (-2.5, 2.5)
 
@@ -52,7 +53,7 @@ class Speaker:
     """One voice: an accent with a variant, and the split that alone may use it.
 
     ``tract``: factor on the formants, made by playing faster and asking eSpeak for less speed and pitch.
-    ``tilt_db``: of the spectrum, in dB per octave.
+    ``tilt_db``: of the spectrum, in dB per octave. ``pitch`` and ``rate``: where the voice always has the same.
     """
 
     name: str
@@ -63,14 +64,16 @@ class Speaker:
     pitch_offset: int
     tract: float = 1.0
     tilt_db: float = 0.0
+    pitch: str | None = None
+    rate: str | None = None
 
 
 @functools.cache
 def load_speakers() -> tuple[Speaker, ...]:
     """Read the table of voices. All speakers of a variant belong to one split.
 
-    Every training speaker stands for ``NUM_TIMBRES`` voices: a model that is to copy a voice it has never heard must
-    have met many more than eSpeak's variants. Held-out speakers are eSpeak's own alone.
+    Every training speaker stands for ``NUM_TIMBRES`` voices, and made voices come on top: a model that is to copy a
+    voice it has never heard must have met many more than eSpeak's variants. Held-out speakers are eSpeak's own alone.
     """
     table = (resources.files("calm.corpus") / "words" / "voices.txt").read_text("utf-8")
     speakers = []
@@ -88,7 +91,7 @@ def load_speakers() -> tuple[Speaker, ...]:
                     pitch_offset=(-4, 4)[number % 2],
                 )
                 speakers += [own, *_other_timbres(own)] if split == "train" else [own]
-    return tuple(speakers)
+    return (*speakers, *(_made_speaker(number) for number in range(NUM_MADE)))
 
 
 def _other_timbres(own: Speaker) -> list[Speaker]:
@@ -99,11 +102,21 @@ def _other_timbres(own: Speaker) -> list[Speaker]:
     ]
 
 
+def _made_speaker(number: int) -> Speaker:
+    voice = made_voice(number)
+    accent, pitch, rate = (str(voice.draw.choice(list(words))) for words in (ACCENTS, PITCHES, RATES))
+    return Speaker(
+        name=voice.name, accent=accent, variant=voice.name, gender=voice.gender, split="train", pitch_offset=0,
+        pitch=pitch, rate=rate,
+    )  # fmt: skip
+
+
 def make_speech(rng: np.random.Generator, *, split: str, plan: ClipPlan, espeak: Espeak) -> Clip:
     """Return one spoken clip whose speaker and sentence both belong to ``split``."""
     speakers = [speaker for speaker in load_speakers() if speaker.split == split]
     speaker = speakers[rng.integers(len(speakers))]
     pitch, rate, tone = (str(rng.choice(list(words))) for words in (PITCHES, RATES, TONES))
+    pitch, rate = speaker.pitch or pitch, speaker.rate or rate
     grammar = load_grammar()
     text = draw_text(lambda: grammar.sentence(rng), split=split, words=plan.words)
     audio = espeak.render(

@@ -54,11 +54,14 @@ def find_espeak() -> tuple[Path, Path]:
 
 
 @contextmanager
-def fresh_espeak() -> Iterator[ctypes.CDLL]:
-    """Load the library (a few ms), initialise it, and unload it again: nothing that was said before is left in it."""
+def fresh_espeak(data: Path | None = None) -> Iterator[ctypes.CDLL]:
+    """Load the library (a few ms), initialise it, and unload it again: nothing that was said before is left in it.
+
+    ``data``: another data folder than the library's own.
+    """
     with _lock:
         _release()
-        library = _load()
+        library = _load(data)
         try:
             yield library
         finally:
@@ -84,8 +87,9 @@ def _release() -> None:
         _close(_kept.popitem()[1])
 
 
-def _load() -> ctypes.CDLL:
-    path, data = find_espeak()
+def _load(other: Path | None = None) -> ctypes.CDLL:
+    path, own = find_espeak()
+    data = other or own
     try:
         library = ctypes.CDLL(str(path))
     except OSError as error:

@@ -33,6 +33,7 @@ from calm.training.guards import NonFiniteGuard
 from calm.training.history import History, KeepHistory
 from calm.training.interruption import StopWatch
 from calm.training.loggers import build_loggers
+from calm.training.memory import return_freed_memory
 from calm.training.optim import build_optimizer
 from calm.training.progress import ProgressLine
 from calm.training.run_folder import ConfigStamp, prepare_run
@@ -112,6 +113,7 @@ def train(
         callbacks: further callbacks; their state is saved and restored with the run's.
     """
     checkpoint = prepare_run(config)
+    return_freed_memory()
     if config.trainer.num_threads is not None:
         torch.set_num_threads(config.trainer.num_threads)
     if checkpoint is None and _needs_statistics(root) and not _is_trained(root.vae):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 
 import numpy as np
 import pytest
 
 from calm.corpus.clip import ClipPlan
 from calm.corpus.espeak import ESPEAK_RATE, Espeak
+from calm.corpus.made_voices import NUM_MADE, data_with_made_voices, made_voice
 from calm.corpus.render import make_clip
 from calm.corpus.sentences import SPLITS, split_of
 from calm.corpus.speech import load_speakers
@@ -51,6 +53,34 @@ def test_every_split_has_both_genders_and_variants_of_its_own():
     assert not variants["validation"] & variants["test"]
     for split in SPLITS:
         assert {v.gender for v in load_speakers() if v.split == split} == {"female", "male"}
+
+
+def test_made_voices_train_alone_and_always_have_the_same_pitch_and_rate():
+    made = [speaker for speaker in load_speakers() if speaker.variant.startswith("made")]
+    assert len(made) == NUM_MADE
+    assert all(speaker.split == "train" and speaker.pitch and speaker.rate for speaker in made)
+    assert made_voice(3).text == made_voice(3).text != made_voice(5).text
+
+
+def test_made_voices_sound_unlike_each_other(espeak: Espeak):
+    voices = [espeak.render("The old dog sleeps.", **{**VOICE, "variant": f"made{number}"}) for number in (0, 1, 2)]
+    spectra = [np.abs(np.fft.rfft(voice, 2**17))[:40_000].reshape(-1, 200).mean(axis=1) for voice in voices]
+    assert all(np.corrcoef(np.log(spectra[i]), np.log(spectra[j]))[0, 1] < 0.98 for i, j in ((0, 1), (0, 2), (1, 2)))
+
+
+def test_the_data_folder_with_made_voices_holds_no_more_than_espeak_can_list(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    folder = data_with_made_voices.__wrapped__()
+    assert folder.is_relative_to(tmp_path)
+    assert len(list((folder / "voices" / "!v").iterdir())) + len(list((folder / "lang" / "gmw").iterdir())) < 350
+    assert data_with_made_voices.__wrapped__() == folder
+
+
+def test_a_temporary_folder_that_cannot_be_written_is_said_in_words(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "file"))
+    with pytest.raises(DataError, match="TMPDIR"):
+        data_with_made_voices.__wrapped__()
 
 
 @pytest.mark.parametrize("split", SPLITS)
