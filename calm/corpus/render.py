@@ -52,7 +52,7 @@ def make_clip(plan: ClipPlan, *, task: Task, split: str, index: int) -> Clip:
     """Return clip ``index`` of a task and split, with dither, before it is encoded."""
     rng = np.random.default_rng([plan.seed, task.id, SPLITS.index(split), index])
     if task is Task.SPEECH:
-        clip = make_speech(rng, split=split, plan=plan, espeak=_espeak())
+        clip = make_speech(rng, split=split, index=index, plan=plan, espeak=_espeak())
     else:
         clip = {Task.SOUND: make_sound, Task.MUSIC: make_music}[task](rng, split=split, plan=plan)
     audio = clip.audio + _DITHER * rng.standard_normal(len(clip.audio))

@@ -38,6 +38,8 @@ ACCENTS = {
 
 #: voices that one training speaker of the table stands for; the first is eSpeak's own
 NUM_TIMBRES = 4
+#: a small corpus has few voices: the first clips know so many speakers, and every so many clips one more is met
+FIRST_SPEAKERS, CLIPS_PER_SPEAKER = 46, 8
 #: vocal tracts relative to the speaker's own (formants are higher by this factor), and tilts in dB per octave
 TRACTS, TILTS = (0.88, 1.14), (-2.5, 2.5)
 
@@ -73,10 +75,11 @@ def load_speakers() -> tuple[Speaker, ...]:
     """Read the table of voices. All speakers of a variant belong to one split.
 
     Every training speaker stands for ``NUM_TIMBRES`` voices, and made voices come on top: a model that is to copy a
-    voice it has never heard must have met many more than eSpeak's variants. Held-out speakers are eSpeak's own alone.
+    voice it has never heard must have met many more than eSpeak's variants. They come after eSpeak's own. Held-out
+    speakers are eSpeak's own alone.
     """
     table = (resources.files("calm.corpus") / "words" / "voices.txt").read_text("utf-8")
-    speakers = []
+    speakers, others = [], []
     for line in table.splitlines():
         if line and not line.startswith("#"):
             variant, gender, split, *accents = line.split()
@@ -90,8 +93,9 @@ def load_speakers() -> tuple[Speaker, ...]:
                     # Two accents of one variant differ in base pitch as well.
                     pitch_offset=(-4, 4)[number % 2],
                 )
-                speakers += [own, *_other_timbres(own)] if split == "train" else [own]
-    return (*speakers, *(_made_speaker(number) for number in range(NUM_MADE)))
+                speakers.append(own)
+                others += _other_timbres(own) if split == "train" else []
+    return (*speakers, *others, *(_made_speaker(number) for number in range(NUM_MADE)))
 
 
 def _other_timbres(own: Speaker) -> list[Speaker]:
@@ -111,9 +115,10 @@ def _made_speaker(number: int) -> Speaker:
     )  # fmt: skip
 
 
-def make_speech(rng: np.random.Generator, *, split: str, plan: ClipPlan, espeak: Espeak) -> Clip:
-    """Return one spoken clip whose speaker and sentence both belong to ``split``."""
+def make_speech(rng: np.random.Generator, *, split: str, index: int, plan: ClipPlan, espeak: Espeak) -> Clip:
+    """Return spoken clip ``index`` of ``split``, whose speaker and sentence both belong to it."""
     speakers = [speaker for speaker in load_speakers() if speaker.split == split]
+    speakers = speakers[: FIRST_SPEAKERS + index // CLIPS_PER_SPEAKER]
     speaker = speakers[rng.integers(len(speakers))]
     pitch, rate, tone = (str(rng.choice(list(words))) for words in (PITCHES, RATES, TONES))
     pitch, rate = speaker.pitch or pitch, speaker.rate or rate

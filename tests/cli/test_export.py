@@ -89,3 +89,14 @@ def test_bad_words_are_one_message_and_leave_no_folder(run, here, words, said):
     refused = calm("export", *words)
     assert refused.exit_code == 2 and said in refused.stderr, refused.output
     assert sorted(path.name for path in here.iterdir()) == ["runs"]
+
+
+def test_a_calibrated_model_keeps_its_stop_threshold(run, here):
+    from calm.config import load_config_file
+    from tests.data.clips import make_shards
+
+    shards = make_shards(here / "held_out")
+    done = calm("calibrate", run, "--shards", shards, "--batches", 1)
+    assert done.exit_code == 0, done.output
+    threshold = load_config_file(run / "export/config.yaml").sampler.stop_threshold
+    assert f"stop_threshold {threshold:g}" in done.stdout and "8 clips" in done.stdout
