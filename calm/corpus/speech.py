@@ -38,8 +38,8 @@ ACCENTS = {
 
 #: voices that one training speaker of the table stands for; the first is eSpeak's own
 NUM_TIMBRES = 4
-#: a small corpus has few voices: the first clips know so many speakers, and every so many clips one more is met
-FIRST_SPEAKERS, CLIPS_PER_SPEAKER = 46, 8
+#: a small corpus has few voices: so many speakers for so many clips, and then one more for every few
+FIRST_SPEAKERS, FIRST_CLIPS, CLIPS_PER_SPEAKER = 46, 500, 8
 #: vocal tracts relative to the speaker's own (formants are higher by this factor), and tilts in dB per octave
 TRACTS, TILTS = (0.88, 1.14), (-2.5, 2.5)
 
@@ -118,7 +118,7 @@ def _made_speaker(number: int) -> Speaker:
 def make_speech(rng: np.random.Generator, *, split: str, index: int, plan: ClipPlan, espeak: Espeak) -> Clip:
     """Return spoken clip ``index`` of ``split``, whose speaker and sentence both belong to it."""
     speakers = [speaker for speaker in load_speakers() if speaker.split == split]
-    speakers = speakers[: FIRST_SPEAKERS + index // CLIPS_PER_SPEAKER]
+    speakers = speakers[: FIRST_SPEAKERS + max(0, index - FIRST_CLIPS) // CLIPS_PER_SPEAKER]
     speaker = speakers[rng.integers(len(speakers))]
     pitch, rate, tone = (str(rng.choice(list(words))) for words in (PITCHES, RATES, TONES))
     pitch, rate = speaker.pitch or pitch, speaker.rate or rate

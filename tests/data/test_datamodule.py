@@ -87,15 +87,14 @@ def test_no_voice_is_its_own_reference(tmp_path):
 def test_a_reference_shares_the_attributes_that_make_a_voice(tmp_path):
     from calm.data.pack import pack
     from tests.data.clips import write_corpus, write_manifest
-
     source = write_corpus(tmp_path / "source", num_speech=9)
     rows = [json.loads(line) for line in (source / "metadata.jsonl").read_text().splitlines()]
     pitches = {row["file_name"]: ("low", "high", "lone")[i // 4] for i, row in enumerate(rows[:9])}
     write_manifest(source, [row | {"pitch": pitches.get(row["file_name"], "none")} for row in rows])
     pack(source, tmp_path / "shards", samples_per_shard=6)
     opened = ShardSet.open(tmp_path / "shards")
-    options = {"cut": module(tmp_path / "shards").cut, "reference_probability": 1.0, "seed": 0}
-    reader = ExampleReader(opened, reference_attributes=["pitch"], **options)
+    cut = module(tmp_path / "shards").cut
+    reader = ExampleReader(opened, reference_attributes=["pitch"], cut=cut, reference_probability=1.0, seed=0)
     for row in opened.by_task[Task.SPEECH]:
         pitch = opened.record(row)["attributes"]["pitch"]
         given = [reader.read(Draw(Task.SPEECH, row, number)).reference for number in range(8)]
