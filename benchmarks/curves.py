@@ -2,7 +2,7 @@
 
     python benchmarks/curves.py VAE=runs/mini_vae "head_flow=runs/mini" "ar_flow=runs/mini_ar_flow" -o docs/mini/curves.png
 
-Every run is a row: its held-out readings by task over steps; runs of one model go into one picture, side by side.
+Runs stand side by side, each with its held-out readings by task over steps, and a generator with those of training.
 """
 
 from __future__ import annotations

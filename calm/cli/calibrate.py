@@ -22,15 +22,13 @@ def calibrate(
 
     Example: calm calibrate runs/mini --shards runs/mini_shards/validation
     """
-    from calm.config import load_config_file
     from calm.generation.calibrate import calibrate_stop, generated_curves, store_stop_threshold
     from calm.model.build import load_pretrained
     from calm.model.shipped import find_model
     from calm.training.fit import build_data
 
     folder = find_model(model)
-    root, _ = load_pretrained(folder)
-    config = load_config_file(folder / "config.yaml", imports="refuse")
+    root, config = load_pretrained(folder)
     settings = dataclasses.replace(
         config.data, train=str(shards), validation=str(shards), batch_size=32, num_workers=0, num_validation_batches=batches
     )
