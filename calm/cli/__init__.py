@@ -5,6 +5,8 @@ Heavy modules are imported inside the verbs, so that `calm --help` answers at on
 
 from __future__ import annotations
 
+import os
+
 import typer
 
 from calm.cli import ablate, calibrate, components, consent, corpus, export, generate, page, shards, train
@@ -38,4 +40,6 @@ app.command()(components.components)
 
 def main() -> None:
     """Entry point of the console script."""
+    # Large tensors in pages of 2 MB (Linux): torch reads this at its first allocation. Saves a tenth of a training.
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     app(prog_name="calm")

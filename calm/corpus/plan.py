@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from calm.corpus.clip import ClipPlan
+from calm.corpus.clip import SCENE_SHARES, ClipPlan
 from calm.corpus.sentences import SPLITS
 from calm.errors import InputError
 from calm.types import TASKS
@@ -35,6 +35,7 @@ def check_arguments(plan: ClipPlan, seconds: float, num_workers: int) -> None:
     for name in ("sound_seconds", "music_seconds"):
         shortest, longest = getattr(plan, name)
         check(1 <= shortest <= longest <= 60, name, (shortest, longest), "(shortest, longest) within 1..60 seconds")
+    _check_shares("scene_shares", plan.scene_shares, list(SCENE_SHARES))
     check(num_workers >= 1, "num_workers", num_workers, "an integer from 1 on")
 
 
@@ -42,16 +43,8 @@ def share_targets(
     seconds: float, task_shares: Mapping[str, float], split_shares: Mapping[str, float]
 ) -> dict[tuple[str, str], float]:
     """Return the wanted seconds of every (task, split), splits in their order."""
-    for name, shares, known in (
-        ("task_shares", task_shares, [str(task) for task in TASKS]),
-        ("split_shares", split_shares, list(SPLITS)),
-    ):
-        if not set(shares) <= set(known) or min(shares.values(), default=0) < 0 or sum(shares.values()) <= 0:
-            raise InputError(
-                f"`{name}` is {dict(shares)!r}",
-                where="generate_corpus",
-                allowed=f"shares from 0 on of {', '.join(known)}",
-            )
+    _check_shares("task_shares", task_shares, [str(task) for task in TASKS])
+    _check_shares("split_shares", split_shares, list(SPLITS))
     whole = sum(task_shares.values()) * sum(split_shares.values())
     return {
         (str(task), split): seconds * task_shares[task] * split_shares[split] / whole
@@ -59,3 +52,10 @@ def share_targets(
         for task in TASKS
         if task_shares.get(task, 0) > 0 and split_shares.get(split, 0) > 0
     }
+
+
+def _check_shares(name: str, shares: Mapping[str, float], known: Sequence[str]) -> None:
+    if not set(shares) <= set(known) or min(shares.values(), default=0) < 0 or sum(shares.values()) <= 0:
+        raise InputError(
+            f"`{name}` is {dict(shares)!r}", where="generate_corpus", allowed=f"shares from 0 on of {', '.join(known)}"
+        )

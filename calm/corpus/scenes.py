@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
 
@@ -68,7 +69,7 @@ def load_kinds() -> dict[str, Kind]:
 def make_sound(rng: np.random.Generator, *, split: str, plan: ClipPlan) -> Clip:
     """Return one scene whose caption belongs to ``split``."""
     for _ in range(_MAX_DRAWS):
-        order, events, caption = _draw_scene(rng)
+        order, events, caption = _draw_scene(rng, plan.scene_shares)
         if split_of(caption) == split:
             break
     else:  # pragma: no cover - one draw in twenty belongs to the rarest split
@@ -107,8 +108,9 @@ def render_event(rng: np.random.Generator, event: Event, *, seconds: float, samp
     return fade(audio, sample_rate, seconds=0.005)
 
 
-def _draw_scene(rng: np.random.Generator) -> tuple[str, tuple[Event, ...], str]:
-    order = str(rng.choice(["single", "sequence", "overlap"], p=[0.6, 0.25, 0.15]))
+def _draw_scene(rng: np.random.Generator, shares: Mapping[str, float]) -> tuple[str, tuple[Event, ...], str]:
+    weights = np.array([shares.get(order, 0.0) for order in ORDERS])
+    order = str(rng.choice(list(ORDERS), p=weights / weights.sum()))
     if order == "single":
         names = [str(rng.choice(KINDS))]
     elif order == "sequence":

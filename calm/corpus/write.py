@@ -20,7 +20,7 @@ from string import Template
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from calm.corpus.clip import ClipPlan
+from calm.corpus.clip import SCENE_SHARES, ClipPlan
 from calm.corpus.instruments import INSTRUMENTS
 from calm.corpus.plan import SPLIT_SHARES, TASK_SHARES, check_arguments, share_targets
 from calm.corpus.render import Job, RenderedClip, render_job
@@ -79,6 +79,7 @@ def generate_corpus(
     music_seconds: tuple[float, float] = (4.0, 10.0),
     task_shares: Mapping[str, float] = TASK_SHARES,
     split_shares: Mapping[str, float] = SPLIT_SHARES,
+    scene_shares: Mapping[str, float] = SCENE_SHARES,
     num_workers: int = 1,
     console: Console | None = None,
 ) -> CorpusSummary:
@@ -88,7 +89,8 @@ def generate_corpus(
     one clip; a share of 0 leaves a task or split out. The bytes depend on the arguments alone, not on
     ``num_workers``, the number of processes. ``out`` appears when everything is written; on an error
     or Ctrl-C nothing is left. ``words`` is the fewest and most words of a spoken sentence, ``sound_seconds``
-    and ``music_seconds`` the shortest and longest clip; progress is shown on ``console`` (stderr by default).
+    and ``music_seconds`` the shortest and longest clip; ``scene_shares`` are shares of the number of sound clips.
+    Progress is shown on ``console`` (stderr by default).
 
     Raises:
         InputError: an argument is not accepted.
@@ -96,8 +98,9 @@ def generate_corpus(
     """
     out = Path(out)
     plan = ClipPlan(
-        seed=seed, sample_rate=sample_rate, words=words, sound_seconds=sound_seconds, music_seconds=music_seconds
-    )
+        seed=seed, sample_rate=sample_rate, words=words, sound_seconds=sound_seconds, music_seconds=music_seconds,
+        scene_shares=dict(scene_shares),
+    )  # fmt: skip
     check_arguments(plan, seconds, num_workers)
     targets = share_targets(seconds, task_shares, split_shares)
     _check_folder(out, needed_bytes=int(seconds * sample_rate * _BYTES_PER_SAMPLE))

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from calm.errors import ConfigError
+from calm.types import TASKS
 
 __all__ = ["DataConfig"]
 
@@ -28,6 +29,7 @@ class DataConfig:
         reference_attributes: attributes that a reference clip shares with its target, for speakers whose clips differ
             in what a listener would call the voice, for example ``[pitch, rate]``.
         text_style: ``description``, or ``raw`` for transcripts and captions alone.
+        attribute_dropout: chance of each attribute to be left out of a description, by task; 0.3 where it is not named.
         augmentation: ``none`` or ``gain``.
         frame_multiple: batches are padded to a multiple of this many latents.
         num_validation_batches: batches of one validation.
@@ -45,6 +47,7 @@ class DataConfig:
     reference_probability: float = 0.5
     reference_attributes: tuple[str, ...] = ()
     text_style: str = "description"
+    attribute_dropout: dict[str, float] = field(default_factory=dict)
     augmentation: str = "none"
     frame_multiple: int = 16
     num_validation_batches: int = 4
@@ -59,6 +62,12 @@ class DataConfig:
             value = getattr(self, key)
             if value is not None and not 0 < value <= 3600:
                 raise ConfigError(f"{key} is {value:g}", where=f"data.{key}", allowed="more than 0, at most 3600")
+        for task, chance in self.attribute_dropout.items():
+            where = f"data.attribute_dropout.{task}"
+            if task not in map(str, TASKS):
+                raise ConfigError(f"Unknown task '{task}'", where=where, allowed=map(str, TASKS))
+            if not 0 <= chance <= 1:
+                raise ConfigError(f"{task} is {chance:g}", where=where, allowed="0 to 1")
         for key in ("reference_probability", "max_bad_share"):
             if not 0 <= getattr(self, key) <= 1:
                 raise ConfigError(f"{key} is {getattr(self, key):g}", where=f"data.{key}", allowed="0 to 1")

@@ -67,7 +67,7 @@ class CalmDataModule(LightningDataModule):
         self.bad_clips_path = None if bad_clips_path is None else Path(bad_clips_path)
         encode = no_text
         if config.crop_seconds is None and tokenizer is not None:
-            encode = DescriptionEncoder(Describer(style=config.text_style), tokenizer)
+            encode = DescriptionEncoder(Describer(style=config.text_style, attribute_dropout=config.attribute_dropout), tokenizer)
         self.collate = self._build_collate(encode, channels)
         self.cut = ClipCut(config.max_seconds)
         if config.crop_seconds is not None:

@@ -18,7 +18,7 @@ from calm.evaluation.study import Study, stamp_of
 from calm.evaluation.tempo import TempoError, estimate_tempo, tempo_error
 from calm.types import Task, Waveform
 
-__all__ = ["load_classifier", "measure_music", "measure_sound"]
+__all__ = ["load_classifier", "measure_music", "measure_sound", "prompt_of"]
 
 EMBEDDING = "64 values before the labels of the classifier that was trained on original clips (calm.evaluation.network)"
 
@@ -31,6 +31,11 @@ def measure_sound(study: Study) -> dict[str, Any]:
 def measure_music(study: Study) -> dict[str, Any]:
     """Instruments, tempo, exact lengths and Frechet distance of generated music."""
     return _measure(study, Task.MUSIC)
+
+
+def prompt_of(item: ClipItem) -> str:
+    """The caption, and for music the tempo: captions of the corpus say no more of it than "slow" or "fast"."""
+    return f"{item.text} Tempo: {item.attributes['tempo']} BPM." if item.task is Task.MUSIC else item.text
 
 
 def load_classifier(study: Study) -> Classifier:
@@ -48,7 +53,7 @@ def _measure(study: Study, task: Task) -> dict[str, Any]:
     originals = [item.audio() for item in items]
     clips, exact, reasons = [], [], Counter()
     for number, item in enumerate(study.each(f"make {task}", items)):
-        clip = study.generate(item.text, task, number=number, duration=item.seconds)
+        clip = study.generate(prompt_of(item), task, number=number, duration=item.seconds)
         clips.append(clip.waveform)
         exact.append(clip.audio.shape[-1] == round(item.seconds * clip.sample_rate))
         reasons[clip.finish_reason] += 1

@@ -25,6 +25,7 @@ __all__ = ["STYLES", "Describer", "describe"]
 #: description: the templates. raw: the caption or the quoted transcript alone (for the ablation)
 STYLES = ("description", "raw")
 FORMS = ("long", "caption", "tags")
+ATTRIBUTE_DROPOUT = 0.3
 KINDS = {Task.SOUND: "A sound recording.", Task.MUSIC: "A piece of music."}
 
 
@@ -69,13 +70,13 @@ class Describer:
     Args:
         style: a name of ``STYLES``; "raw" draws nothing.
         form_weights: how often the long form, the raw caption and the tag list are drawn.
-        attribute_dropout: chance of each attribute to be left out.
+        attribute_dropout: chance of each attribute to be left out, one for all tasks or by task.
         duration_probability: chance that the duration of sound or music is told.
     """
 
     style: str = "description"
     form_weights: Mapping[str, float] = field(default_factory=lambda: {"long": 0.5, "caption": 0.3, "tags": 0.2})
-    attribute_dropout: float = 0.3
+    attribute_dropout: float | Mapping[str, float] = ATTRIBUTE_DROPOUT
     duration_probability: float = 0.5
 
     def __post_init__(self) -> None:
@@ -85,9 +86,16 @@ class Describer:
             raise ConfigError(
                 f"Cannot draw forms with the weights {dict(weights)}", where="form_weights", allowed=FORMS
             )
-        for name in ("attribute_dropout", "duration_probability"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}", where=name, allowed="0 to 1")
+        dropout = self.attribute_dropout
+        chances = {f"attribute_dropout.{k}": v for k, v in dropout.items()} if isinstance(dropout, Mapping) else {"attribute_dropout": dropout}
+        for name, chance in {**chances, "duration_probability": self.duration_probability}.items():
+            if not 0 <= chance <= 1:
+                raise ConfigError(f"{name} is {chance}", where=name, allowed="0 to 1")
+
+    def dropout_of(self, task: Task) -> float:
+        """Chance of each attribute of a task to be left out."""
+        dropout = self.attribute_dropout
+        return dropout.get(str(task), ATTRIBUTE_DROPOUT) if isinstance(dropout, Mapping) else dropout
 
     def __call__(
         self,
@@ -106,7 +114,7 @@ class Describer:
         weights = np.array([self.form_weights.get(form, 0.0) for form in FORMS])
         form = FORMS[rng.choice(len(FORMS), p=weights / weights.sum())]
         known = canonical(attributes)
-        kept = {key: value for key, value in known.items() if rng.random() >= self.attribute_dropout}
+        kept = {key: value for key, value in known.items() if rng.random() >= self.dropout_of(task)}
         tells_duration = task is not Task.SPEECH and duration_seconds is not None
         length = duration_phrase(duration_seconds) if tells_duration else None
         if rng.random() >= self.duration_probability:

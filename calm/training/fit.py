@@ -33,7 +33,7 @@ from calm.training.guards import NonFiniteGuard
 from calm.training.history import History, KeepHistory
 from calm.training.interruption import StopWatch
 from calm.training.loggers import build_loggers
-from calm.training.memory import return_freed_memory
+from calm.training.memory import ReturnFreedMemory
 from calm.training.optim import build_optimizer
 from calm.training.progress import ProgressLine
 from calm.training.run_folder import ConfigStamp, prepare_run
@@ -113,7 +113,6 @@ def train(
         callbacks: further callbacks; their state is saved and restored with the run's.
     """
     checkpoint = prepare_run(config)
-    return_freed_memory()
     if config.trainer.num_threads is not None:
         torch.set_num_threads(config.trainer.num_threads)
     if checkpoint is None and _needs_statistics(root) and not _is_trained(root.vae):
@@ -141,7 +140,7 @@ def _build_callbacks(root: Part, config: RunConfig, ema: EMA, *, progress: bool)
     if _takes_our_optimizer(root):
         root.configure_optimizers = functools.partial(build_optimizer, root, config.optim)
         callbacks.append(CurriculumCallback(config.curriculum, optim=config.optim, total_steps=steps))
-    callbacks += [NonFiniteGuard(), ema]
+    callbacks += [NonFiniteGuard(), ema, ReturnFreedMemory()]
     if hasattr(root, "errors_by_noise"):
         callbacks.append(ValidationByTask(num_bins=settings.num_noise_bins, seed=config.seed))
     if progress:

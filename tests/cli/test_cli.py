@@ -256,3 +256,11 @@ def test_a_bad_jsonl_line_is_named(here, line, expected):
 def test_outputs_of_a_batch_are_numbered(tmp_path):
     assert [path.name for path in numbered(tmp_path / "clips.flac", 2)] == ["clips-0000.flac", "clips-0001.flac"]
     assert numbered(tmp_path / "clips", 1) == [tmp_path / "clips" / "0000.wav"]
+
+
+def test_corpus_takes_shares_of_tasks_and_scenes(tmp_path):
+    words = ["corpus", str(tmp_path / "out"), "--seconds", "30", "--task-shares", "sound=1", "--scene-shares"]
+    assert "'single' is no list of shares" in calm(*words, "single").output
+    result = calm(*words, "single=1, overlap=3")
+    assert result.exit_code == 0, result.output
+    assert "sound" in result.output and "speech" not in result.output

@@ -112,6 +112,12 @@ def test_the_sample_rate_and_the_tasks_are_arguments(tmp_path):
     assert soundfile.info(next((tmp_path / "out").rglob("*.flac"))).samplerate == 22_050
 
 
+def test_scenes_are_drawn_by_their_shares(tmp_path):
+    _make(tmp_path / "out", task_shares={"sound": 1}, scene_shares={"sequence": 1})
+    rows = [json.loads(line) for line in (tmp_path / "out" / "train" / "metadata.jsonl").read_text("utf-8").splitlines()]
+    assert rows and all(row["attributes"]["order"] == "sequence" for row in rows)
+
+
 def test_a_folder_in_use_is_refused_and_left_alone(tmp_path):
     (tmp_path / "mine.txt").write_text("keep")
     with pytest.raises(DataError, match="not empty"):
@@ -137,6 +143,7 @@ def test_an_empty_folder_is_taken(tmp_path):
         ("num_workers", 0),
         ("task_shares", {"speach": 1}),
         ("split_shares", {"train": 0}),
+        ("scene_shares", {"chorus": 1}),
     ],
 )
 def test_an_argument_that_is_not_accepted_is_named(tmp_path, option: str, value: object):

@@ -9,13 +9,13 @@ import pytest
 import torch
 
 from calm.evaluation.classifier import LABELS, Classifier
-from calm.evaluation.measure_clips import measure_music, measure_sound
+from calm.evaluation.measure_clips import measure_music, measure_sound, prompt_of
 from calm.evaluation.measure_long import long_text, measure_long
 from calm.evaluation.network import Listener
 from calm.evaluation.study import Study, as_json, consented, stamp_of
 from calm.generation import AudioCALM
 from calm.generation.config import SamplerConfig
-from calm.types import Waveform
+from calm.types import Task, Waveform
 from tests.factory import tiny_generator
 
 
@@ -44,6 +44,12 @@ def test_sound_is_measured_beside_originals_and_every_baseline(study):
     music = measure_music(study)
     assert music["tempo"]["within_8_percent"]["originals"].count == 2
     assert json.loads(json.dumps(as_json(music))) == as_json(music)
+
+
+def test_music_is_asked_for_with_the_tempo_that_it_is_judged_by(study):
+    for item in study.clips(Task.MUSIC):
+        assert prompt_of(item) == f"{item.text} Tempo: {item.attributes['tempo']} BPM."
+    assert all(prompt_of(item) == item.text for item in study.clips(Task.SOUND))
 
 
 def test_long_speech_is_a_text_in_pieces_and_long_music_has_the_asked_length(study, voices_corpus):

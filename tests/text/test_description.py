@@ -149,6 +149,13 @@ def test_attributes_are_dropped_and_durations_told_as_often_as_stated() -> None:
     assert told / 2000 == pytest.approx(0.5, abs=0.04)
 
 
+def test_attributes_are_dropped_by_task_and_as_often_as_usual_where_the_task_is_not_named() -> None:
+    describer = Describer(form_weights={"long": 1.0}, attribute_dropout={"sound": 1.0})
+    assert not any("Sounds:" in text for text in draws(Task.SOUND, describer=describer))
+    told = sum("Genre: ambient." in text for text in draws(Task.MUSIC, count=2000, describer=describer))
+    assert told / 2000 == pytest.approx(0.7, abs=0.04)
+
+
 def test_drawn_sentences_are_shuffled_between_the_first_and_the_last() -> None:
     describer = Describer(form_weights={"long": 1.0}, attribute_dropout=0.0, duration_probability=1.0)
     texts = draws(Task.MUSIC, describer=describer)
@@ -198,6 +205,7 @@ def test_the_raw_style_is_the_caption_or_the_quoted_transcript_alone(task: Task)
         ({"form_weights": {"long": 0.0}}, "Cannot draw forms"),
         ({"form_weights": {"long": 2.0, "tags": -1.0}}, "Cannot draw forms"),
         ({"attribute_dropout": 1.5}, "attribute_dropout is 1.5"),
+        ({"attribute_dropout": {"sound": -1.0}}, "attribute_dropout.sound is -1.0"),
     ],
 )
 def test_wrong_options_are_refused(options: dict[str, object], message: str) -> None:

@@ -8,14 +8,15 @@ import sys
 
 import pytest
 
-from calm.training.memory import return_freed_memory
+from calm.training.memory import ReturnFreedMemory, fix_thresholds, trim
 
-#: allocates and frees blocks of many sizes around a few small ones that stay, then prints the resident megabytes
+#: frees blocks of many sizes around a few small ones that stay, in steps, then prints the resident megabytes
 PROGRAM = """
 import ctypes, sys
-from calm.training.memory import return_freed_memory
+from calm.training.memory import ReturnFreedMemory
+callback = ReturnFreedMemory(every_steps=10)
 if sys.argv[1] == "set":
-    assert return_freed_memory()
+    callback.on_train_start(None, None)
 malloc, free = ctypes.CDLL(None).malloc, ctypes.CDLL(None).free
 malloc.restype, free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
 free(malloc(31 << 20))  # raises the library's own threshold
@@ -27,6 +28,8 @@ for number in range(20):
         malloc(200_000)  # stays
     for block in blocks:
         free(block)
+    if sys.argv[1] == "set":
+        callback.on_train_batch_end(None, None, None, None, number)
 pages = int(open("/proc/self/statm").read().split()[1])
 print(pages * 4096 // 2**20)
 """
@@ -42,4 +45,6 @@ def test_freed_blocks_leave_no_holes():
 
 def test_another_system_is_left_alone(monkeypatch):
     monkeypatch.setattr(sys, "platform", "darwin")
-    assert not return_freed_memory()
+    assert not fix_thresholds()
+    assert not trim()
+    ReturnFreedMemory(every_steps=1).on_train_batch_end(None, None, None, None, 0)
