@@ -17,19 +17,19 @@ def train(
         typer.Argument(help="key=value words: experiment=demo, backbone=qwen3, backbone.num_layers=4, ckpt_path=last."),
     ] = None,
     show: Annotated[
-        bool, typer.Option("--show", help="Print the resolved configuration with the origin of each key, and stop.")
+        bool, typer.Option("--show", help="Print the configuration with each key's origin and the curriculum's timeline, and stop.")
     ] = False,
 ) -> None:
     """Train a VAE or a generator, as the configuration says.
 
     Example: calm train experiment=demo backbone.num_layers=4
     """
-    from calm.config import load_config
+    from calm.config import load_config, timeline
     from calm.config import show as show_config
 
     config = load_config(overrides or [])
     if show:
-        console().print(show_config(config), end="")
+        console().print(show_config(config), timeline(config), sep="", end="")
         return
     from calm.training.fit import fit
 

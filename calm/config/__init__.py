@@ -5,6 +5,7 @@ from __future__ import annotations
 from calm.config.compose import load_config, load_config_file
 from calm.config.dump import save_config, show, to_yaml
 from calm.config.schema import GROUPS, PARTS, SETTINGS, RunConfig
+from calm.config.timeline import timeline
 
 __all__ = [
     "GROUPS",
@@ -15,5 +16,6 @@ __all__ = [
     "load_config_file",
     "save_config",
     "show",
+    "timeline",
     "to_yaml",
 ]

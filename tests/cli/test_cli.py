@@ -16,7 +16,8 @@ from calm.cli.prompts import numbered, read_batch_file
 from calm.errors import CalmError, InputError
 from calm.types import Task
 
-VERBS = ["train", "generate", "ablate", "demo", "page", "corpus", "shards", "consent", "components", "export", "models"]
+VERBS = ["train", "doctor", "generate", "ablate", "demo", "page", "corpus", "shards", "consent", "components"]
+VERBS += ["export", "models"]
 BASE = ["model=ar_flow", "backbone=transformer"]
 
 

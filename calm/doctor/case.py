@@ -1,0 +1,124 @@
+"""What the checks look at, each thing opened once: the configuration, the model, the shards."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from functools import cached_property
+from typing import TypeVar
+
+import torch
+
+from calm.config import RunConfig
+from calm.data.shards import ShardSet
+from calm.errors import CalmError
+from calm.model.build import build_model
+from calm.model.generator import Generator
+from calm.part import Part
+from calm.types import TASKS, Task
+
+__all__ = ["Case"]
+
+Opened = TypeVar("Opened")
+
+
+class Case:
+    """A run before it starts. What cannot be opened is None, and ``problems`` holds the error by name.
+
+    Names: ``model`` (it cannot be built at all), ``weights`` (it can, but not with the weights that the configuration
+    names), ``data.train``, ``data.validation``.
+    """
+
+    def __init__(self, config: RunConfig) -> None:
+        self.config = config
+        self.problems: dict[str, CalmError] = {}
+
+    @cached_property
+    def root(self) -> Part | None:
+        """The model, with its weights where they can be read, and else with random ones: its sizes are right."""
+        whole = self._open("weights", lambda: _build(self.config))
+        if whole is not None:
+            return whole
+        bare = dataclasses.replace(self.config, vae_ckpt_path=None, pretrained_ckpt_path=None)
+        root = self._open("model", lambda: _build(bare))
+        if root is None:
+            self.problems.pop("weights")  # the same error, or a consequence of it
+        return root
+
+    @property
+    def has_weights(self) -> bool:
+        """Whether the weights that the configuration names were read."""
+        return self.root is not None and "weights" not in self.problems
+
+    @property
+    def generator(self) -> Generator | None:
+        """The model where it is one that speaks; None for the stage that trains a VAE."""
+        return self.root if isinstance(self.root, Generator) else None
+
+    @cached_property
+    def train(self) -> ShardSet | None:
+        """The training shards. A source that streams needs no index, and then there is nothing to open."""
+        return self._open("data.train", lambda: ShardSet.open(self.config.data.train)) if self.is_planned else None
+
+    @cached_property
+    def validation(self) -> ShardSet | None:
+        """The validation shards; None also where the configuration names none."""
+        spec = self.config.data.validation
+        return self._open("data.validation", lambda: ShardSet.open(spec)) if spec else None
+
+    @property
+    def is_planned(self) -> bool:
+        """Whether the source reads indexed shards."""
+        return self.config.data.source.get("name") != "webdataset"
+
+    @property
+    def ranks_per_node(self) -> int:
+        """Training processes on one node; ``auto`` counts the devices of this machine."""
+        devices = self.config.trainer.devices
+        if devices.isdigit():
+            return max(1, int(devices))
+        if "," in devices:
+            return len([one for one in devices.split(",") if one.strip()])
+        on_cpu = self.config.trainer.accelerator == "cpu"
+        return max(1, 0 if on_cpu else torch.cuda.device_count())
+
+    @property
+    def world_size(self) -> int:
+        """Training processes in all."""
+        return self.ranks_per_node * self.config.trainer.num_nodes
+
+    @property
+    def on_cpu(self) -> bool:
+        """Whether the run would train on the CPU of this machine."""
+        accelerator = self.config.trainer.accelerator
+        return accelerator == "cpu" or (accelerator == "auto" and not torch.cuda.is_available())
+
+    @property
+    def trained_tasks(self) -> list[Task]:
+        """Tasks that some phase of the run draws."""
+        phases = [phase for phase, _, _ in self.phases]
+        return [task for task in TASKS if any(phase.task_weights.get(str(task), 0.0) > 0 for phase in phases)]
+
+    @property
+    def phases(self) -> list[tuple]:
+        """The phases that the run reaches: (phase, first step, step after the last)."""
+        found, first, total = [], 0, self.config.trainer.max_steps
+        for phase in self.config.curriculum.phases:
+            last = total if phase.until_step is None else min(total, phase.until_step)
+            if first < last:
+                found.append((phase, first, last))
+            first = max(first, last)
+        return found
+
+    def _open(self, name: str, work: Callable[[], Opened]) -> Opened | None:
+        try:
+            return work()
+        except CalmError as error:
+            self.problems[name] = error
+            return None
+
+
+def _build(config: RunConfig) -> Part:
+    """Build without moving torch's own random numbers on."""
+    with torch.random.fork_rng():
+        return build_model(config)

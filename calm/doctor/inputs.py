@@ -1,0 +1,63 @@
+"""Can model and shards be opened at all, and can the shards be shared among the ranks?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from calm.data.shards import find_shards
+from calm.doctor.case import Case
+from calm.doctor.finding import Finding, Level
+
+__all__ = ["check_inputs"]
+
+
+def check_inputs(case: Case) -> Iterator[Finding]:
+    """Everything that the configuration names is there; batch and shards suffice for the ranks and their workers."""
+    for name, thing in (("model", case.root), ("data.train", case.train), ("data.validation", case.validation)):
+        if thing is not None:
+            size = f"{len(thing.rows)} clips in {len(thing.paths)} shards" if name.startswith("data") else ""
+            yield Finding(level=Level.OK, what="Found", where=name, value=size or type(thing).__name__)
+    for name, error in case.problems.items():
+        yield Finding.of_error(error, where=name)
+    if not case.config.data.validation:
+        hint = "set data.validation to a folder of held-out shards"
+        yield Finding(level=Level.WARNING, what="Nothing is validated on", where="data.validation", hint=hint)
+    yield from _batch(case)
+    yield from _for_workers(case)
+
+
+def _batch(case: Case) -> Iterator[Finding]:
+    size, world = case.config.data.batch_size, case.world_size
+    if size % world:
+        yield Finding(
+            level=Level.ERROR,
+            what=f"A global batch of {size} clips cannot be shared by {world} ranks",
+            where="data.batch_size",
+            value=f"{size} / {world}",
+            hint=f"set data.batch_size to a multiple of {world}",
+        )
+
+
+def _for_workers(case: Case) -> Iterator[Finding]:
+    """With indexes every rank reads every shard, so clips must suffice; a stream wants a shard for each reader."""
+    workers = max(1, case.config.data.num_workers)
+    readers = case.world_size * workers
+    value = f"{case.world_size} ranks x {workers} workers"
+    if case.train is not None:
+        fits = len(case.train.rows) >= case.config.data.batch_size
+        yield Finding(
+            level=Level.OK if fits else Level.WARNING,
+            what="Every worker reads from every shard" if fits else "There are fewer clips than a batch holds",
+            where="data.train",
+            value=f"{value}, {len(case.train.paths)} shards, {len(case.train.rows)} clips",
+            hint="" if fits else "pack more clips, or lower data.batch_size: clips come up twice in one batch",
+        )
+    elif not case.is_planned and "://" not in case.config.data.train:
+        count = len(find_shards(case.config.data.train))
+        yield Finding(
+            level=Level.OK if count >= readers else Level.WARNING,
+            what=f"{count} shards are streamed by {readers} readers",
+            where="data.train",
+            value=value,
+            hint="" if count >= readers else "pack into more shards, or lower data.num_workers: readers share shards",
+        )

@@ -1,0 +1,198 @@
+"""How much memory one rank will need: a prediction, part by part, before anything is allocated.
+
+At its largest a step of Lightning's holds, at the end of the forward pass, the weights, the last step's gradients
+(they are dropped only then), both moments of AdamW, the averaged weights, what autograd keeps, and the 16-bit copies of
+matrices; under DDP the gradients once more, in buckets. Beside these, and never at the same time, stand the
+temporaries of AdamW and those of encoding audio. On a CPU the holes of the heap come on top, up to 15 %.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from calm.data.examples import REFERENCE_SECONDS
+from calm.doctor.activations import BatchShape, activation_bytes
+from calm.doctor.case import Case
+from calm.doctor.finding import Finding, Level
+from calm.doctor.parameters import count_parameters
+from calm.doctor.precision import Precision
+from calm.model.generator import Generator
+from calm.part import Part
+from calm.types import Task
+from calm.vae import VAE
+
+__all__ = ["Memory", "check_memory", "largest_batch", "predict"]
+
+GIB = 2**30
+#: tokens of a description beside the transcript or caption
+DESCRIPTION_TOKENS = 120
+#: characters of a text where no shards tell
+TEXT_LENGTH = 200
+#: share of the memory above which a prediction is too close to be sure
+CLOSE = 0.85
+
+
+@dataclass(frozen=True, kw_only=True)
+class Memory:
+    """Bytes of one rank. ``weights`` include the frozen VAE; ``passing`` is the larger of what comes and goes."""
+
+    weights: int
+    gradients: int
+    optimizer: int
+    averaged: int
+    buckets: int
+    copies: int
+    activations: int
+    passing: int
+
+    @property
+    def total(self) -> int:
+        """The peak."""
+        lasting = self.weights + self.gradients + self.optimizer + self.averaged + self.buckets
+        return lasting + max(self.copies + self.activations, self.passing)
+
+    def __str__(self) -> str:
+        parts = {
+            "weights": self.weights,
+            "gradients": self.gradients + self.buckets,
+            "AdamW": self.optimizer,
+            "EMA": self.averaged,
+            "activations": max(self.copies + self.activations, self.passing),
+        }
+        shown = ", ".join(f"{name} {size / GIB:.2f}" for name, size in parts.items())
+        return f"{self.total / GIB:.2f} GiB a rank: {shown}"
+
+
+def predict(
+    root: Part,
+    *,
+    precision: str,
+    device: str,
+    shape: BatchShape | None = None,
+    world_size: int = 1,
+    is_sharded: bool = False,
+    encoding: int = 0,
+) -> Memory:
+    """Predict the peak of a training step.
+
+    Args:
+        precision: Lightning's name. device: "cpu" or "cuda".
+        shape: the largest batch; None counts no activations.
+        world_size: ranks. is_sharded: whether weights, gradients and moments are shared among them (FSDP).
+        encoding: bytes of encoding the batch's audio, 0 for latents.
+    """
+    sizes, kind = count_parameters(root), Precision.of(precision)
+    share = world_size if is_sharded else 1
+    trained = -(-sizes.trained // share)
+    # On CUDA AdamW works on all tensors at once and keeps a square root of each; on a CPU on one after the other.
+    temporaries = 4 * (trained if device == "cuda" else 2 * sizes.largest)
+    kept = None
+    if shape is not None and isinstance(root, Generator):
+        kept = activation_bytes(root, shape, kind, device=device)
+    return Memory(
+        weights=kind.weights * (trained + sizes.frozen),
+        gradients=kind.weights * trained,
+        optimizer=2 * kind.weights * trained,
+        averaged=4 * -(-sizes.averaged // share),
+        buckets=kind.weights * trained if world_size > 1 and not is_sharded else 0,
+        copies=kind.products * (sizes.matrices - sizes.by_part.get("text", 0)) if kind.is_mixed else 0,
+        activations=kept or 0,
+        passing=max(temporaries, encoding),
+    )
+
+
+def largest_batch(case: Case) -> BatchShape:
+    """The largest batch of one rank: its clips, all as long as the longest that may be drawn.
+
+    The plan sorts clips by length, so the longest do come together. Without shards the limits of the configuration
+    stand in for the clips.
+    """
+    config, root = case.config.data, case.generator
+    seconds, text = config.max_seconds, TEXT_LENGTH
+    tasks = case.trained_tasks
+    if case.train is not None:
+        clips = [case.train.rows[row].clip for task in tasks for row in case.train.by_task[task]]
+        seconds = min(seconds, max((clip.seconds for clip in clips), default=seconds))
+        text = max((clip.text_length for clip in clips), default=text)
+    unit = math.lcm(config.frame_multiple, *root.config.block_sizes)
+    rate = root.vae.frame_rate
+    speaks = Task.SPEECH in tasks
+    reference = math.ceil(REFERENCE_SECONDS[1] * rate) if config.reference_probability and speaks else 0
+    clips = -(-config.batch_size // case.world_size)
+    has_expert = root.expert is not None and any(phase.expert == "on" for phase, _, _ in case.phases)
+    return BatchShape(
+        clips=clips,
+        prefix=reference + text + DESCRIPTION_TOKENS,
+        reference=reference,
+        frames=-(-math.ceil(seconds * rate) // unit) * unit,
+        speech=clips if has_expert and speaks else 0,
+    )
+
+
+def check_memory(case: Case) -> Iterator[Finding]:
+    """The predicted peak of a rank, against the memory of the devices that are here."""
+    if case.root is None:
+        return
+    config, shape = case.config, largest_batch(case) if case.generator is not None else None
+    device = "cpu" if case.on_cpu else "cuda"
+    sharded = any(word in config.trainer.strategy for word in ("fsdp", "model_parallel"))
+    audio = shape is not None and (case.train is None or case.train.latents is None)
+    memory = predict(
+        case.root,
+        precision=config.trainer.precision,
+        device=device,
+        shape=shape,
+        world_size=case.world_size,
+        is_sharded=sharded,
+        encoding=encoding_bytes(case.root.vae, clips=shape.clips, frames=shape.frames) if audio else 0,
+    )
+    yield _against(memory, _available(case), where=f"{device}, {config.trainer.precision}")
+    if not memory.activations:
+        what = "Activations are not predicted for this model: leave room"
+        yield Finding(level=Level.WARNING, what=what, where=f"model.name: {config.model.name}")
+    else:
+        value = f"{shape.clips} clips of {shape.frames} frames behind {shape.prefix} rows"
+        yield Finding(level=Level.OK, what="The largest batch of a rank", where="data", value=value)
+
+
+def encoding_bytes(vae: VAE, *, clips: int, frames: int) -> int:
+    """Bytes of encoding audio without gradients: three signals at the first stage's rate, and a complex spectrum."""
+    config = getattr(vae, "config", None)
+    samples = clips * frames * vae.hop
+    if not hasattr(config, "encoder_widths"):
+        return 4 * samples * vae.channels
+    first = 3 * 4 * config.encoder_widths[0] // config.strides[0]
+    return samples * (first + 4 * vae.channels * (1 + 2 * config.n_fft // config.stft_hop))
+
+
+def _against(memory: Memory, available: int | None, *, where: str) -> Finding:
+    if available is None:
+        hint = "run it where it will train, to compare with that memory"
+        what = "Predicted; there is no such device here to compare with"
+        return Finding(level=Level.OK, what=what, where=where, value=str(memory), hint=hint)
+    share = memory.total / available
+    level = Level.ERROR if share > 1 else Level.WARNING if share > CLOSE else Level.OK
+    hint = "lower data.batch_size and raise trainer.grad_accum_steps, lower data.max_seconds, or use more ranks"
+    return Finding(
+        level=level,
+        what="Predicted memory fits" if level is Level.OK else "Predicted memory is too near the limit, or above it",
+        where=where,
+        value=f"{memory}; {available / GIB:.1f} GiB there",
+        hint="" if level is Level.OK else hint,
+    )
+
+
+def _available(case: Case) -> int | None:
+    """Bytes for one rank: of a device, or of this machine's free memory, shared by the node's ranks."""
+    if not case.on_cpu:
+        return torch.cuda.get_device_properties(0).total_memory if torch.cuda.is_available() else None
+    table = Path("/proc/meminfo")
+    if not table.is_file():
+        return None
+    lines = dict(line.split(":", 1) for line in table.read_text().splitlines())
+    return int(lines["MemAvailable"].split()[0]) * 1024 // case.ranks_per_node
