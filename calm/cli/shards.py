@@ -24,6 +24,10 @@ app = typer.Typer(
 )
 
 
+#: of the clips that were left out, as many are shown
+SHOWN_PROBLEMS = 10
+
+
 class OnError(enum.StrEnum):
     """What a file that cannot be used does to the rest."""
 
@@ -33,25 +37,32 @@ class OnError(enum.StrEnum):
 
 @app.command()
 def pack(
-    source: Annotated[Path, typer.Argument(metavar="SRC", help="AudioFolder, jsonl or CSV manifest.")],
+    source: Annotated[Path, typer.Argument(metavar="SRC", help="AudioFolder, jsonl or CSV manifest, or a public set.")],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="New folder for the shards.")],
     task: Annotated[Task | None, typer.Option(help="Task of samples whose manifest names none.")] = None,
     on_error: Annotated[OnError, typer.Option(help="At a bad sample: stop, or skip it and list it.")] = OnError.STOP,
+    layout: Annotated[str | None, typer.Option(metavar="NAME", help="How SRC lies, where it is not recognised.")] = None,
 ) -> None:
-    """Write KEY.flac + KEY.json shards with an index beside each."""
+    """Write KEY.flac + KEY.json shards with an index beside each.
+
+    Read as they are published: LibriTTS(-R), LibriSpeech, LJSpeech, AudioCaps, Clotho, Song Describer, MusicCaps.
+    """
     from calm.data.pack import pack as pack_shards
 
     started = time.perf_counter()
     with _progress("packing") as progress:
-        report = pack_shards(source, out, task=task, on_error=str(on_error), progress=progress)
+        report = pack_shards(source, out, task=task, on_error=str(on_error), layout=layout, progress=progress)
     taken = time.perf_counter() - started
     out_line = console()
-    for problem in report.problems:
+    for problem in report.problems[:SHOWN_PROBLEMS]:
         out_line.print(f"left out: {problem.where}: {problem.reason}", style="yellow")
+    if report.problems:
+        out_line.print(f"{len(report.problems)} clips left out, all in {out / 'problems.jsonl'}", style="yellow")
     if report.clipped:
         out_line.print(f"{len(report.clipped)} clips reach full scale and may be clipped, e.g. {report.clipped[0]}")
     amounts = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in report.seconds.items())
-    out_line.print(f"{out}: {report.clips} clips ({amounts}) in {len(report.shards)} shards, {taken:.1f} s")
+    how = "" if report.layout == "manifest" else f" of {report.layout}"
+    out_line.print(f"{out}: {report.clips} clips{how} ({amounts}) in {len(report.shards)} shards, {taken:.1f} s")
     out_line.print(f"Next: calm shards check {out}")
 
 

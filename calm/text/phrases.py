@@ -12,7 +12,7 @@ from num2words import num2words
 from calm.errors import InputError
 from calm.types import Task
 
-__all__ = ["CANONICAL", "Wording", "attribute_sentences", "duration_phrase", "sentence", "tags", "voice_sentence"]
+__all__ = ["CANONICAL", "MAX_VOICE_CHARS", "Wording", "attribute_sentences", "duration_phrase", "sentence", "tags", "voice_sentence"]
 
 PITCH = {
     "low": ("low-pitched", "low", "deep"),
@@ -79,7 +79,9 @@ def attribute_sentences(task: Task, attributes: Mapping[str, Any], wording: Word
     return [f"{label}: {value}." for label, value in labelled if value]
 
 
-def tags(task: Task, attributes: Mapping[str, Any], *, has_reference: bool) -> list[str]:
+def tags(
+    task: Task, attributes: Mapping[str, Any], *, voice: str | None = None, has_reference: bool
+) -> list[str]:
     """Return the attributes as bare words, for example ``["jazz", "calm", "piano", "90 BPM"]``."""
     if task is Task.SOUND:
         return [*_counted_kinds(attributes), *_list(attributes, "loudness")]
@@ -89,6 +91,8 @@ def tags(task: Task, attributes: Mapping[str, Any], *, has_reference: bool) -> l
     who = (
         ["reference voice"]
         if has_reference
+        else [_voice_phrase(voice)]
+        if voice is not None
         else [
             _word(attributes, "age"),
             _word(attributes, "gender"),
