@@ -24,6 +24,7 @@ RATE = {
     "normal": ("at a normal pace", "at a moderate pace"),
     "fast": ("quickly", "at a fast pace", "fast"),
 }
+REVERBERATION = ("The sound is {}.", "The acoustics are {}.")
 RECORDING = ("The recording is {}.", "The sound quality is {}.")
 MAX_VOICE_CHARS = 300
 
@@ -69,8 +70,8 @@ def voice_sentence(attributes: Mapping[str, Any], wording: Wording, *, voice: st
 def attribute_sentences(task: Task, attributes: Mapping[str, Any], wording: Wording) -> list[str]:
     """Return one sentence for every attribute that the voice sentence does not tell."""
     if task is Task.SPEECH:
-        state = _word(attributes, "recording")
-        return [wording.choose(RECORDING).format(state)] if state else []
+        told = ((RECORDING, _word(attributes, "recording")), (REVERBERATION, _word(attributes, "reverberation")))
+        return [wording.choose(sentences).format(state) for sentences, state in told if state]
     if task is Task.SOUND:
         kinds = _counted_kinds(attributes)
         labelled = [("Sounds", ", ".join(kinds)), ("Loudness", _word(attributes, "loudness"))]
@@ -100,7 +101,8 @@ def tags(
             _word(attributes, "accent"),
         ]
     )
-    how = [f"{rate} pace" if rate else "", _word(attributes, "tone"), _word(attributes, "recording")]
+    rest = (_word(attributes, key) for key in ("tone", "recording", "reverberation"))
+    how = [f"{rate} pace" if rate else "", *rest]
     return [word for word in who + how if word]
 
 
