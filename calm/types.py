@@ -82,6 +82,7 @@ class Sample:
 
     ``text`` is the transcript of speech or the caption of sound and music. ``attributes`` are the
     further keys of the manifest (speaker, gender, pitch, tempo, instruments, ...), JSON values only.
+    ``wordings`` are further captions that say the same; for speech, phrases for the voice.
     """
 
     key: str
@@ -91,6 +92,7 @@ class Sample:
     latents: Latents | None = None
     speaker: str | None = None
     attributes: dict[str, Any] = field(default_factory=dict)
+    wordings: tuple[str, ...] = ()
     shard: str = ""
 
     @property

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from calm.data.examples import Example
 from calm.text import Describer, Tokenizer, normalize
 from calm.types import Sample, Task
@@ -19,6 +21,9 @@ MAX_CHARACTERS = 20_000
 class DescriptionEncoder:
     """Draws a description of an example by its own random generator, and encodes it.
 
+    Where a clip has further wordings, each is drawn as often as the caption itself. Those of speech describe the
+    voice, and stand in for its attributes, as the words of ``calm generate --voice`` do.
+
     English transcripts are normalised as in generation; other languages are taken verbatim.
     """
 
@@ -27,16 +32,25 @@ class DescriptionEncoder:
 
     def __call__(self, example: Example, *, has_reference: bool) -> Sequence[int]:
         sample = example.sample
+        drawn = _draw(sample.wordings, example.rng)
+        speaks = sample.task is Task.SPEECH
         text = self.describer(
             sample.task,
-            spoken_text(sample),
+            spoken_text(sample) if speaks or drawn is None else drawn,
             rng=example.rng,
+            voice=drawn if speaks and not has_reference else None,
             attributes=sample.attributes,
             # The length of an excerpt says nothing about where the recording ends.
             duration_seconds=sample.seconds if example.complete else None,
             has_reference=has_reference,
         )
         return self.tokenizer.encode(text)
+
+
+def _draw(wordings: Sequence[str], rng: np.random.Generator) -> str | None:
+    """Return one of the wordings, or None for the clip's own words; nothing is drawn where there is no choice."""
+    number = int(rng.integers(len(wordings) + 1)) if wordings else 0
+    return wordings[number - 1] if number else None
 
 
 def no_text(example: Example, *, has_reference: bool) -> Sequence[int]:

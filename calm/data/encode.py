@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from calm.audio import fit, level_dbfs, write_bytes
+from calm.audio import fit, level_dbfs
 from calm.data.collate import convert
-from calm.data.index import ShardIndex, index_path, load_index, save_index
+from calm.data.derive import find_jobs, is_finished, write_shard
 from calm.data.latents import LATENT_EXTENSION, SPARE_FRAMES, LatentFormat, num_frames, to_npy
-from calm.data.scan import scan
-from calm.data.shards import ShardSet, find_shards
+from calm.data.shards import ShardSet
 from calm.errors import DataError, InputError
 
 __all__ = ["EncodeReport", "LatentEncoder", "encode_shards"]
@@ -78,65 +76,23 @@ def encode_shards(
         where = f"batch_seconds {batch_seconds:g}, rank {rank} of {world_size}"
         raise InputError("Not sizes to encode by", where=where, allowed="batch_seconds > 0, 0 <= rank < processes")
     out = Path(out)
-    jobs = [(source, target, load_index(source)) for source, target in _targets(spec, out)[rank::world_size]]
-    for source, _, index in jobs:
-        if index.latents is not None:
-            raise InputError("The shard holds latents already", where=source, allowed="shards of audio")
-    total = sum(len(index.clips) for _, _, index in jobs)
+    jobs = find_jobs(spec, out, rank=rank, world_size=world_size)
+    total = sum(len(job.index.clips) for job in jobs)
     written, kept, done, clips, seconds = [], [], 0, 0, 0.0
-    for source, target, index in jobs:
-        if _is_finished(target, index, encoder.form):
-            kept.append(target)
+    for job in jobs:
+        index = job.index
+        if is_finished(job, latents=encoder.form):
+            kept.append(job.target)
             done += len(index.clips)
-            _tell(progress, done, total, target.name)
+            _tell(progress, done, total, job.target.name)
             continue
-        members = dict(_encoded(source, encoder, batch_seconds=batch_seconds, told=_counter(progress, done, total)))
-        _write(target, index, [members[row] for row in range(len(index.clips))])
-        written.append(target)
+        members = dict(_encoded(job.source, encoder, batch_seconds=batch_seconds, told=_counter(progress, done, total)))
+        write_shard(job, (members[row] for row in range(len(index.clips))), examine=_no_audio)
+        written.append(job.target)
         done += len(index.clips)
         clips += len(index.clips)
         seconds += sum(clip.seconds for clip in index.clips)
     return EncodeReport(out=out, written=tuple(written), kept=tuple(kept), clips=clips, seconds=seconds)
-
-
-def _targets(spec: str | Path, out: Path) -> list[tuple[Path, Path]]:
-    """Pair every audio shard with the latent shard to be; what lies under ``out`` is no source."""
-    pairs: dict[Path, Path] = {}
-    for part in str(spec).split(","):
-        root = Path(part.strip())
-        for source in find_shards(root, recursive="**/"):
-            if source.resolve().is_relative_to(out.resolve()):
-                continue
-            target = out / (source.relative_to(root) if root.is_dir() else source.name)
-            if pairs.setdefault(target, source) != source:
-                raise InputError(
-                    f"{pairs[target]} and {source} have one name", where=target, hint="encode them into two folders"
-                )
-    if not pairs:
-        raise InputError("OUT is where the audio shards are", where=out, allowed="another folder")
-    return [(source, target) for target, source in pairs.items()]
-
-
-def _is_finished(target: Path, source: ShardIndex, form: LatentFormat) -> bool:
-    """Return whether ``target`` is the finished shard of ``source``; raises InputError where it is another one."""
-    if not target.exists() or not index_path(target).exists():
-        return False
-    found = load_index(target)
-    other = [
-        reason
-        for reason, differs in (
-            ("of another VAE", found.latents != form),
-            ("of another version of the audio shard", found.source_crc32 != source.crc32),
-        )
-        if differs
-    ]
-    if other:
-        raise InputError(
-            f"The output holds a finished shard {' and '.join(other)}",
-            where=target,
-            hint="choose another folder, or remove this shard to have it made again",
-        )
-    return True
 
 
 def _encoded(
@@ -181,21 +137,6 @@ def _members(shards: ShardSet, row: int, audio: Tensor, means: Tensor, form: Lat
     }
     line = json.dumps(record, ensure_ascii=False, sort_keys=True, allow_nan=False)
     return {"__key__": clip.key, LATENT_EXTENSION: to_npy(kept), "json": line.encode("utf-8")}
-
-
-def _write(target: Path, source: ShardIndex, members: list[dict[str, object]]) -> None:
-    """Write a latent shard, then its index: a shard with an index is finished."""
-    from webdataset import TarWriter
-
-    buffer = io.BytesIO()
-    with TarWriter(buffer, encoder=False, user="audiocalm", group="audiocalm", mtime=0) as writer:
-        for member in members:
-            writer.write(member)
-    write_bytes(target, buffer.getvalue())
-    result = scan(target, examine=_no_audio)
-    if result.problems:
-        raise DataError(f"The shard just written is not sound: {result.problems[0].reason}", where=target)
-    save_index(target, replace(result.index, source_crc32=source.crc32))
 
 
 def _no_audio(data: bytes, where: object):

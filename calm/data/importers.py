@@ -1,19 +1,20 @@
-"""Manifests of people's own data -> entries: Hugging Face AudioFolder, jsonl, CSV."""
+"""What lies in a folder -> entries: manifests of people's own data (AudioFolder, jsonl, CSV), or a public set."""
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from calm.data.layouts import LAYOUTS, LeftOut, ManifestEntry, read_layout, recognise
+from calm.data.layouts.base import read_table, read_text
 from calm.errors import DataError, InputError, did_you_mean
+from calm.text.phrases import MAX_VOICE_CHARS
 from calm.types import TASKS, Task
 
-__all__ = ["FORMATS", "ManifestEntry", "find_splits", "read_manifest"]
+__all__ = ["FORMATS", "Listing", "ManifestEntry", "find_splits", "read_manifest", "read_source"]
 
 PATH_COLUMNS = ("file_name", "audio_file", "audio", "path")
 TEXT_COLUMNS = ("text", "caption", "transcription", "transcript", "sentence")
@@ -23,17 +24,54 @@ MEASURED = ("duration", "sample_rate", "channels", "num_samples", "frames")
 
 
 @dataclass(frozen=True, kw_only=True)
-class ManifestEntry:
-    """One clip of a manifest. ``where`` is ``manifest:line``; ``name`` is the path as the manifest gives it."""
+class Listing:
+    """What a source names: the entries in their order, and what cannot be used; ``layout`` is how it was read."""
 
-    path: Path
-    name: str
-    task: Task
-    text: str
-    where: str
-    speaker: str | None = None
-    language: str | None = None
-    attributes: dict[str, Any] = field(default_factory=dict)
+    layout: str
+    entries: tuple[ManifestEntry, ...]
+    left_out: tuple[LeftOut, ...]
+
+
+def read_source(
+    source: str | Path,
+    *,
+    task: str | None = None,
+    layout: str | None = None,
+    outside: Literal["refuse", "allow"] = "refuse",
+) -> Listing:
+    """List a public set in its own layout, or a folder with manifests; entries carry their split.
+
+    Args:
+        source: a folder, a manifest, or a set's table.
+        task: task of rows of a manifest that name none; a public set has its own.
+        layout: a name of ``LAYOUTS`` or ``FORMATS``; by default found from what is there, public sets first.
+        outside: whether audio may lie outside the folder.
+    Raises DataError (nothing there that can be read) or InputError (arguments).
+    """
+    source = Path(source)
+    allowed = [*(name for name in FORMATS if name != "any"), *LAYOUTS]
+    if layout is not None and layout not in allowed:
+        guess = did_you_mean(layout, allowed) or ""
+        raise InputError(f"Unknown layout '{layout}'. {guess}".strip(), where="--layout", allowed=allowed)
+    if not source.exists():
+        raise DataError("No such file or folder", where=source, hint="check the path")
+    public = recognise(source) if layout is None else LAYOUTS.get(layout)
+    if public is None:
+        splits = find_splits(source) or {"": source}
+        entries = tuple(
+            replace(entry, split=split)
+            for split, folder in splits.items()
+            for entry in read_manifest(folder, task=task, format_=layout, outside=outside)
+        )
+        return Listing(layout=layout or "manifest", entries=entries, left_out=())
+    if task is not None and Task.parse(task, where="--task") is not public.task:
+        raise InputError(f"{public.name} is {public.task}, not {task}", where="--task", hint="leave --task out")
+    items = list(read_layout(public, source, outside=outside))
+    return Listing(
+        layout=public.name,
+        entries=tuple(item for item in items if isinstance(item, ManifestEntry)),
+        left_out=tuple(item for item in items if isinstance(item, LeftOut)),
+    )
 
 
 def read_manifest(
@@ -55,7 +93,7 @@ def read_manifest(
     default = Task.parse(task, where="--task") if task is not None else None
     manifest = find_manifest(Path(source), format_)
     root = manifest.parent.resolve()
-    rows = _jsonl_rows if manifest.suffix == ".jsonl" else _csv_rows
+    rows = _jsonl_rows if manifest.suffix == ".jsonl" else read_table
     empty = True
     for line, row in rows(manifest):
         empty = False
@@ -122,7 +160,8 @@ def _no_manifest(folder: Path, wanted: Any) -> DataError:
         "The folder has no manifest",
         where=folder,
         allowed=wanted,
-        hint='write metadata.jsonl: one {"file_name": ..., "task": ..., "text": ...} a line',
+        hint='write metadata.jsonl: one {"file_name": ..., "task": ..., "text": ...} a line; or name a public set\'s '
+        f"layout by --layout: {', '.join(LAYOUTS)}",
     )
 
 
@@ -136,15 +175,8 @@ FORMATS: dict[str, Callable[[Path], Path]] = {
 _SUFFIXES = {"any": (".jsonl", ".csv"), "audiofolder": (".jsonl", ".csv"), "jsonl": (".jsonl",), "csv": (".csv",)}
 
 
-def _text(manifest: Path) -> str:
-    try:
-        return manifest.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"The manifest cannot be read ({error})", where=manifest, allowed="UTF-8 text") from error
-
-
 def _jsonl_rows(manifest: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    for line, text in enumerate(_text(manifest).split("\n"), start=1):
+    for line, text in enumerate(read_text(manifest).split("\n"), start=1):
         if not text.strip():
             continue
         try:
@@ -155,24 +187,6 @@ def _jsonl_rows(manifest: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         if not isinstance(row, dict):
             raise DataError("The line is not a JSON object", where=f"{manifest}:{line}", allowed='{"file_name": ..., ...}')
         yield line, row
-
-
-def _csv_rows(manifest: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    text = _text(manifest)
-    header = text.split("\n", 1)[0]
-    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter="|" if "|" in header else ",")
-    try:
-        for row in reader:
-            if None in row or None in row.values():
-                raise DataError(
-                    "The row has more or fewer cells than the header",
-                    where=f"{manifest}:{reader.line_num}",
-                    allowed=f"{len(reader.fieldnames or ())} cells: {', '.join(reader.fieldnames or ())}",
-                    hint="quote cells that hold the delimiter",
-                )
-            yield reader.line_num, {key.strip(): value.strip() for key, value in row.items() if value.strip()}
-    except csv.Error as error:
-        raise DataError(f"The CSV cannot be read ({error})", where=f"{manifest}:{reader.line_num}") from error
 
 
 def _entry(row: dict[str, Any], *, root: Path, default: Task | None, where: str, outside: str) -> ManifestEntry:
@@ -186,6 +200,11 @@ def _entry(row: dict[str, Any], *, root: Path, default: Task | None, where: str,
     attributes = row.pop("attributes", {})
     if not isinstance(attributes, dict):
         raise DataError("`attributes` must be an object", where=where)
+    wordings = row.pop("wordings", ())
+    if not isinstance(wordings, list | tuple) or not all(isinstance(w, str) and w.strip() for w in wordings):
+        raise DataError("`wordings` must be a list of texts that are not empty", where=where)
+    if task is Task.SPEECH and any(len(wording) > MAX_VOICE_CHARS for wording in wordings):
+        raise DataError("`wordings` of speech describe the voice", where=where, allowed=f"{MAX_VOICE_CHARS} characters each")
     speaker, language = (str(v) if (v := row.pop(key, None)) is not None else None for key in ("speaker", "language"))
     return ManifestEntry(
         path=path,
@@ -196,6 +215,7 @@ def _entry(row: dict[str, Any], *, root: Path, default: Task | None, where: str,
         speaker=speaker or None,
         language=language or None,
         attributes={**row, **attributes},
+        wordings=tuple(wordings),
     )
 
 

@@ -54,7 +54,7 @@ class Clip:
 class ShardIndex:
     """What a shard holds. ``num_bytes`` and ``crc32`` are of the whole tar file, so any change shows.
 
-    ``latents`` is None for audio; ``source_crc32`` is of the audio shard that latents were encoded from.
+    ``latents`` is None for audio; ``source_crc32`` is of the audio shard that this one was made from, if any.
     """
 
     num_bytes: int
@@ -85,7 +85,9 @@ def save_index(shard: Path, index: ShardIndex) -> Path:
         "clips": len(index.clips),
     }
     if index.latents is not None:
-        header |= {"latents": dataclasses.asdict(index.latents), "source_crc32": index.source_crc32}
+        header["latents"] = dataclasses.asdict(index.latents)
+    if index.latents is not None or index.source_crc32 is not None:
+        header["source_crc32"] = index.source_crc32
     lines: Iterable[dict[str, Any]] = (
         {**dataclasses.asdict(clip), "duration": round(clip.seconds, 6)} for clip in index.clips
     )

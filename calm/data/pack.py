@@ -1,4 +1,4 @@
-"""Manifest -> WebDataset shards with an index beside each. Either all of it appears under OUT, or nothing."""
+"""Manifest or public set -> WebDataset shards with an index beside each. Either all of it appears under OUT, or nothing."""
 
 from __future__ import annotations
 
@@ -18,14 +18,15 @@ from typing import Any, Literal
 import numpy as np
 
 from calm import audio
-from calm.data.importers import ManifestEntry, find_splits, read_manifest
+from calm.data.importers import Listing, ManifestEntry, read_source
 from calm.data.index import save_index
+from calm.data.layouts import LeftOut
 from calm.data.scan import scan
 from calm.data.transcode import FlacClip, to_flac
 from calm.errors import CalmError, DataError, InputError
 from calm.types import Task
 
-__all__ = ["PackProblem", "PackReport", "pack"]
+__all__ = ["PackReport", "pack"]
 
 #: called with (clips done, clips in all, name of the clip)
 Progress = Callable[[int, int, str], None]
@@ -34,24 +35,19 @@ MAX_KEY = 80
 
 
 @dataclass(frozen=True, kw_only=True)
-class PackProblem:
-    """A source file that was left out, with its manifest line and the reason."""
-
-    file: str
-    where: str
-    reason: str
-
-
-@dataclass(frozen=True, kw_only=True)
 class PackReport:
-    """What was written: shards in order, clips and seconds by task, and every file that was left out."""
+    """What was written: shards in order, clips and seconds by task, and every file that was left out.
+
+    ``layout`` is how the source was read: "manifest", or the name of a public set's layout.
+    """
 
     out: Path
+    layout: str
     shards: tuple[Path, ...]
     clips: int
     seconds: dict[str, float]
     clipped: tuple[str, ...]
-    problems: tuple[PackProblem, ...]
+    problems: tuple[LeftOut, ...]
 
     def __str__(self) -> str:
         """Return a few lines for a person."""
@@ -67,7 +63,7 @@ def pack(
     out: str | Path,
     *,
     task: str | None = None,
-    format_: str | None = None,
+    layout: str | None = None,
     name: str | None = None,
     samples_per_shard: int = 1000,
     shard_megabytes: float = 500.0,
@@ -78,14 +74,16 @@ def pack(
 ) -> PackReport:
     """Write the clips of ``src`` as shards ``NAME-000000.tar`` under ``out``; same input, same bytes.
 
-    A source with split folders (``train/``, ``validation/``, each with a manifest) becomes ``out/<split>/``.
+    A source with splits (a public set's, or folders ``train/``, ``validation/``, each with a manifest) becomes
+    ``out/<split>/``.
 
     Args:
-        src: folder or manifest, see ``read_manifest``. out: a folder that is absent or empty.
-        task: task of rows that name none. format_: manifest format, found by default.
+        src: folder, manifest or table, see ``read_source``. out: a folder that is absent or empty.
+        task: task of rows that name none. layout: how the source lies, found by default.
         name: first part of the shards' names; by default the name of ``out`` or of the split.
         samples_per_shard, shard_megabytes: a shard is closed when it reaches either.
-        on_error: ``stop`` at the first unreadable file, or ``skip`` it, and list it in ``problems.jsonl``.
+        on_error: ``stop`` at the first unreadable file, or ``skip`` it, and list it in ``problems.jsonl``. What a
+            public set names and is not there is always left out and listed: few have every file of such a set.
         outside: whether audio may lie outside the manifest's folder.
         seed: of the order of the clips: shards that mix tasks and speakers stream better.
         progress: called after every clip.
@@ -93,13 +91,10 @@ def pack(
     """
     _check_arguments(samples_per_shard, shard_megabytes, on_error)
     out = Path(out)
-    splits = find_splits(src) or {"": Path(src)}
-    entries = {
-        split: _shuffled(list(read_manifest(folder, task=task, format_=format_, outside=outside)), seed)
-        for split, folder in splits.items()
-    }
-    total = sum(len(group) for group in entries.values())
-    log = _Log(total=total, on_error=on_error, progress=progress)
+    listing = read_source(src, task=task, layout=layout, outside=outside)
+    splits = dict.fromkeys(entry.split for entry in listing.entries)
+    entries = {split: _shuffled([e for e in listing.entries if e.split == split], seed) for split in splits}
+    log = _Log(listing=listing, on_error=on_error, progress=progress)
     with _new_folder(out) as partial:
         for split, group in entries.items():
             stem = _safe(name or split or out.resolve().name)
@@ -107,6 +102,7 @@ def pack(
         log.close(partial, where=src)
     return PackReport(
         out=out,
+        layout=listing.layout,
         shards=tuple(out / shard.relative_to(partial) for shard in log.shards),
         clips=log.clips,
         seconds={str(t): log.seconds[t] for t in Task if t in log.seconds},
@@ -125,13 +121,13 @@ def _check_arguments(samples_per_shard: int, shard_megabytes: float, on_error: s
 class _Log:
     """Counts what was packed and what was left out."""
 
-    def __init__(self, *, total: int, on_error: str, progress: Progress | None) -> None:
-        self.total, self.on_error, self.progress = total, on_error, progress
+    def __init__(self, *, listing: Listing, on_error: str, progress: Progress | None) -> None:
+        self.total, self.on_error, self.progress = len(listing.entries), on_error, progress
         self.done = self.clips = 0
         self.seconds: Counter[str] = Counter()
         self.shards: list[Path] = []
         self.clipped: list[str] = []
-        self.problems: list[PackProblem] = []
+        self.problems: list[LeftOut] = list(listing.left_out)
 
     def read(self, entry: ManifestEntry) -> FlacClip | None:
         """Return the entry's audio, or None where it is to be skipped."""
@@ -149,7 +145,7 @@ class _Log:
                     allowed=error.allowed,
                     hint="mend or remove the file, or leave such files out with --on-error skip",
                 ) from error
-            self.problems.append(PackProblem(file=entry.name, where=entry.where, reason=error.what))
+            self.problems.append(LeftOut(file=entry.name, where=entry.where, reason=error.what))
         self.done += 1
         if self.progress is not None:
             self.progress(self.done, self.total, entry.name)
@@ -158,7 +154,8 @@ class _Log:
     def close(self, folder: Path, *, where: object) -> None:
         """List what was left out; raises DataError where nothing is left."""
         if not self.clips:
-            raise DataError("No clip could be packed", where=where, hint=self.problems[0].reason)
+            reason = f"the first of {len(self.problems)} that were left out: {self.problems[0].reason}"
+            raise DataError("No clip could be packed", where=where, hint=reason)
         if self.problems:
             lines = "".join(json.dumps(vars(problem), ensure_ascii=False) + "\n" for problem in self.problems)
             (folder / "problems.jsonl").write_text(lines, encoding="utf-8")
@@ -208,9 +205,10 @@ def _record(entry: ManifestEntry, clip: FlacClip) -> dict[str, Any]:
         "speaker": entry.speaker,
         "language": entry.language,
         "attributes": entry.attributes,
+        "wordings": list(entry.wordings),
         "source": entry.name,
     }
-    return {key: value for key, value in record.items() if value not in (None, {})}
+    return {key: value for key, value in record.items() if value not in (None, {}, [])}
 
 
 def _shuffled(entries: list[ManifestEntry], seed: int) -> list[ManifestEntry]:

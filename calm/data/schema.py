@@ -28,6 +28,12 @@ SCHEMA: dict[str, Any] = {
         "channels": {"type": "integer", "minimum": 1, "description": "Audio channels, as stored."},
         "speaker": {"type": "string", "minLength": 1, "description": "Name of the voice; equal names share a voice."},
         "language": {"type": "string", "minLength": 2, "description": "BCP 47 tag, for example en or en-GB."},
+        "wordings": {
+            "type": "array",
+            "items": {"type": "string", "minLength": 1},
+            "description": "Further captions that training draws from; for speech, phrases for the voice.",
+        },
+        "rewritten_by": {"type": "string", "minLength": 1, "description": "Model that wrote the last of `wordings`."},
         "source": {"type": "string", "description": "Name of the file that the clip was packed from."},
         "latents": {
             "type": "object",
@@ -51,7 +57,13 @@ SCHEMA: dict[str, Any] = {
     "additionalProperties": True,
 }
 
-_TYPES: dict[str, tuple[type, ...]] = {"object": (dict,), "string": (str,), "number": (int, float), "integer": (int,)}
+_TYPES: dict[str, tuple[type, ...]] = {
+    "object": (dict,),
+    "array": (list,),
+    "string": (str,),
+    "number": (int, float),
+    "integer": (int,),
+}
 
 
 def violations(value: Any, schema: dict[str, Any] = SCHEMA, *, name: str = "") -> list[str]:
@@ -73,6 +85,8 @@ def violations(value: Any, schema: dict[str, Any] = SCHEMA, *, name: str = "") -
     choices = schema.get("anyOf", [])
     if choices and not any(all(key in value for key in choice["required"]) for choice in choices):
         found.append("one of " + " or ".join(f"`{c['required'][0]}`" for c in choices) + " is required")
+    if "items" in schema:
+        found += [v for i, item in enumerate(value) for v in violations(item, schema["items"], name=f"{name}[{i}]")]
     for key, inner in schema.get("properties", {}).items():
         if key in value:
             found += violations(value[key], inner, name=f"{name}.{key}" if name else key)
@@ -111,6 +125,7 @@ def to_sample(record: dict[str, Any], *, content: Waveform | Latents, key: str, 
         latents=content if isinstance(content, Latents) else None,
         speaker=record.get("speaker"),
         attributes={**further, **record.get("attributes", {})},
+        wordings=tuple(record.get("wordings", ())),
         shard=shard,
     )
 

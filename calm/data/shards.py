@@ -101,13 +101,19 @@ class ShardSet:
         clip, path = item.clip, self.paths[item.shard]
         where = f"{path}: {clip.key}"
         record = self.record(row)
-        data = read_span(self._descriptor(item.shard), clip.audio_offset, clip.audio_size, clip.audio_crc32, where=where)
+        data = self.audio_bytes(row)
         if clip.extension == LATENT_EXTENSION:
             means = read_npy(data, record, where=where)
             content = excerpt(means, record, start_seconds=start_seconds, max_seconds=max_seconds)
         else:
             content = audio.read(data, start_seconds=start_seconds, max_seconds=max_seconds, where=where)
         return to_sample(record, content=content, key=clip.key, shard=path.name)
+
+    def audio_bytes(self, row: int) -> bytes:
+        """Read the clip's audio (or latents) as it is stored; raises DataError with shard and key."""
+        item = self.rows[row]
+        clip, where = item.clip, f"{self.paths[item.shard]}: {item.clip.key}"
+        return read_span(self._descriptor(item.shard), clip.audio_offset, clip.audio_size, clip.audio_crc32, where=where)
 
     def record(self, row: int) -> dict[str, Any]:
         """Read KEY.json of one clip; raises DataError with shard and key."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from calm.text.attributes import analyse_speech, canonical
+from calm.text.attributes import analyse, analyse_speech, canonical
 from calm.text.description import STYLES, Describer, describe
 from calm.text.normalize import normalize, tidy
 from calm.text.phoneme_tokenizer import PhonemeTokenizer
@@ -15,6 +15,7 @@ __all__ = [
     "HubTokenizer",
     "PhonemeTokenizer",
     "Tokenizer",
+    "analyse",
     "analyse_speech",
     "build_tokenizer",
     "canonical",

@@ -12,9 +12,26 @@ from typing import Any
 
 import numpy as np
 
-from calm.types import Waveform
+from calm.audio.analysis import (
+    HOP_SECONDS,
+    active_frames,
+    loudness_lufs,
+    median_pitch,
+    reverberation_seconds,
+    signal_to_noise,
+)
+from calm.types import Task, Waveform
 
-__all__ = ["analyse_speech", "canonical", "noise_bin", "pitch_bin", "rate_bin"]
+__all__ = [
+    "analyse",
+    "analyse_speech",
+    "canonical",
+    "loudness_bin",
+    "noise_bin",
+    "pitch_bin",
+    "rate_bin",
+    "reverberation_bin",
+]
 
 ALIASES = {
     "bpm": "tempo",
@@ -37,21 +54,31 @@ ACCENTS = {
     "en-us": "American",
     "en-us-nyc": "New York",
 }
-NUMBERS = ("pitch", "rate", "tempo", "snr_db")
+NUMBERS = ("pitch", "rate", "tempo", "snr_db", "t60_seconds", "loudness_lufs")
 LISTS = ("genre", "mood", "instruments", "kinds")
 #: median pitch in Hz below which a voice is low, and from which it is high
 PITCH_BOUNDS = {"male": (105.0, 145.0), "female": (175.0, 225.0), None: (130.0, 200.0)}
 RATE_BOUNDS = (2.2, 3.5)  # words per second
-NOISE_BOUNDS = (15.0, 28.0)  # dB between loud and quiet frames
-ANALYSED_SECONDS = 10.0
-FRAME_SECONDS, HOP_SECONDS = 0.04, 0.02
-MIN_HERTZ, MAX_HERTZ = 60.0, 400.0
+NOISE_BOUNDS = (15.0, 28.0)  # dB of signal to noise
+REVERBERATION_BOUNDS = (0.3, 0.7)  # seconds for a decay of 60 dB
+LOUDNESS_BOUNDS = (-33.0, -18.0)  # LUFS
+#: longer clips are measured in their beginning: what is said of them costs no more
+ANALYSED_SECONDS, LOUDNESS_SECONDS = 30.0, 120.0
+SHORTEST_SECONDS = 0.25
+#: keys that say one thing: where a clip has one of them, nothing of the group is added
+SAME = (
+    ("pitch", "pitch_hz"),
+    ("rate", "words_per_second"),
+    ("recording", "snr_db"),
+    ("reverberation", "t60_seconds"),
+    ("loudness", "loudness_lufs"),
+)
 
 
 def canonical(attributes: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return the attributes in one spelling: words in lower case, lists as lists, numbers as bins.
 
-    ``pitch`` in Hz, ``rate`` in words per second and ``snr_db`` become words; values that say nothing
+    ``pitch`` in Hz, ``rate`` in words per second, ``snr_db``, ``t60_seconds`` and ``loudness_lufs`` become words; values that say nothing
     (None, empty, "unknown", NaN) are left out; unknown keys are kept as they are.
     """
     result: dict[str, Any] = {}
@@ -72,13 +99,15 @@ def canonical(attributes: Mapping[str, Any] | None) -> dict[str, Any]:
     if "accent" in result:
         accent = str(result["accent"])
         result["accent"] = ACCENTS.get(accent.lower().replace("_", "-"), accent)
-    pitch, rate, snr = result.get("pitch"), result.get("rate"), result.pop("snr_db", None)
+    pitch, rate = result.get("pitch"), result.get("rate")
     if _is_number(pitch):
         result["pitch"] = pitch_bin(pitch, gender=result.get("gender"))
     if _is_number(rate):
         result["rate"] = rate_bin(rate)
-    if _is_number(snr):
-        result.setdefault("recording", noise_bin(snr))
+    for number, word, to_bin in _MEASURED:
+        value = result.pop(number, None)
+        if _is_number(value):
+            result.setdefault(word, to_bin(value))
     return result
 
 
@@ -100,62 +129,68 @@ def noise_bin(snr_db: float) -> str:
     return "noisy" if snr_db < noisy else "clean" if snr_db >= clean else "slightly noisy"
 
 
-def analyse_speech(waveform: Waveform, text: str, *, gender: str | None = None) -> dict[str, Any]:
-    """Measure the first ten seconds of a speech clip whose transcript is ``text``.
+def reverberation_bin(t60_seconds: float) -> str:
+    """Return dry, slightly reverberant or reverberant."""
+    dry, wet = REVERBERATION_BOUNDS
+    return "dry" if t60_seconds < dry else "reverberant" if t60_seconds >= wet else "slightly reverberant"
 
-    Returns ``pitch_hz`` and ``pitch`` (where enough of it is voiced), ``words_per_second`` and ``rate``
-    (where the whole clip was measured), ``snr_db`` and ``recording`` (where there is a pause to measure).
-    Silence and clips under a quarter of a second give an empty dict.
+
+def loudness_bin(lufs: float) -> str:
+    """Return quiet, normal or loud."""
+    quiet, loud = LOUDNESS_BOUNDS
+    return "quiet" if lufs < quiet else "loud" if lufs >= loud else "normal"
+
+
+_MEASURED = (
+    ("snr_db", "recording", noise_bin),
+    ("t60_seconds", "reverberation", reverberation_bin),
+    ("loudness_lufs", "loudness", loudness_bin),
+)
+
+
+def analyse(
+    task: Task, waveform: Waveform, text: str, *, known: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Measure a clip and return what ``known`` does not say yet: nothing that is known is ever said anew.
+
+    Speech: see `analyse_speech`, with pitch in bins that do not depend on the gender. Every task: ``loudness_lufs``
+    and ``loudness`` of the first two minutes.
+    """
+    found = analyse_speech(waveform, text) if task is Task.SPEECH else {}
+    audio = waveform.audio.detach().cpu().numpy()[:, : int(LOUDNESS_SECONDS * waveform.sample_rate)]
+    lufs = loudness_lufs(audio, waveform.sample_rate)
+    if lufs is not None:
+        found |= {"loudness_lufs": round(lufs, 1), "loudness": loudness_bin(lufs)}
+    names = {ALIASES.get(key, key) for key, value in (known or {}).items() if _says_something(value)}
+    taken = {key for group in SAME if names & set(group) for key in group}
+    return {key: value for key, value in found.items() if key not in taken}
+
+
+def analyse_speech(waveform: Waveform, text: str, *, gender: str | None = None) -> dict[str, Any]:
+    """Measure the first half minute of a speech clip whose transcript is ``text``.
+
+    Returns ``pitch_hz`` and ``pitch`` (where enough of it is voiced), ``words_per_second`` and ``rate`` (where the
+    whole clip was measured, from its first to its last sound), ``snr_db`` and ``recording`` (where there is a pause
+    to measure), ``t60_seconds`` and ``reverberation`` (where sounds die away).
+    Silence and clips under a quarter of a second give an empty dict. Methods: `calm.audio.analysis`.
     """
     rate = waveform.sample_rate
     mono = waveform.audio.detach().cpu().numpy().mean(axis=0, dtype=np.float64)[: int(ANALYSED_SECONDS * rate)]
-    frame, hop = int(FRAME_SECONDS * rate), max(1, int(HOP_SECONDS * rate))
-    if len(mono) < 0.25 * rate or not np.any(mono):
+    if len(mono) < SHORTEST_SECONDS * rate or not np.any(mono):
         return {}
-    frames = np.lib.stride_tricks.sliding_window_view(mono, frame)[::hop]  # [frames, samples of one frame]
-    level = 10 * np.log10(np.mean(np.square(frames), axis=1) + 1e-9)
-    lowest, quiet, low, loud = np.percentile(level, [3, 10, 20, 95])
-    active = level > loud - 25
     found: dict[str, Any] = {}
-    pitch = _median_pitch(frames[active], rate)
-    if pitch is not None:
+    if (pitch := median_pitch(mono, rate)) is not None:
         found |= {"pitch_hz": round(pitch, 1), "pitch": pitch_bin(pitch, gender=gender)}
-    spoken = (np.flatnonzero(active)[-1] - np.flatnonzero(active)[0]) * HOP_SECONDS + FRAME_SECONDS
     words = len(text.split())
     if words >= 3 and waveform.seconds <= ANALYSED_SECONDS:
-        per_second = words / spoken
+        spoken = np.flatnonzero(active_frames(mono, rate)[0])
+        per_second = words / ((spoken[-1] - spoken[0] + 2) * HOP_SECONDS)
         found |= {"words_per_second": round(float(per_second), 2), "rate": rate_bin(per_second)}
-    # Without a pause the quietest frames are soft speech and say nothing about noise; a pause is far
-    # below the speech, or, in loud noise, steady.
-    if np.mean(~active) > 0.05 or low - lowest < 3.0:
-        found |= {"snr_db": round(float(loud - quiet), 1), "recording": noise_bin(loud - quiet)}
+    if (snr := signal_to_noise(mono, rate)) is not None:
+        found |= {"snr_db": round(snr, 1), "recording": noise_bin(snr)}
+    if (t60 := reverberation_seconds(mono, rate)) is not None:
+        found |= {"t60_seconds": round(t60, 2), "reverberation": reverberation_bin(t60)}
     return found
-
-
-def _median_pitch(frames: np.ndarray, sample_rate: int) -> float | None:
-    """Median over voiced frames of the normalised autocorrelation's first strong peak (Boersma 1993)."""
-    if len(frames) == 0:
-        return None
-    size = 2 ** math.ceil(math.log2(2 * frames.shape[1]))
-    window = np.hanning(frames.shape[1])
-    spectrum = np.abs(np.fft.rfft((frames - frames.mean(axis=1, keepdims=True)) * window, size)) ** 2
-    spectrum[:, np.fft.rfftfreq(size, 1 / sample_rate) > 1000.0] = 0.0
-    correlation = np.fft.irfft(spectrum)
-    shape = np.fft.irfft(np.abs(np.fft.rfft(window, size)) ** 2)
-    shortest, longest = int(sample_rate / MAX_HERTZ), int(sample_rate / MIN_HERTZ)
-    longest = min(longest, frames.shape[1] - 1)
-    lags = slice(shortest, longest + 1)
-    energy = np.maximum(correlation[:, :1], 1e-12)
-    strength = correlation[:, lags] / energy / (shape[lags] / shape[0])
-    best = strength.max(axis=1)
-    inner = (strength[:, 1:-1] >= strength[:, :-2]) & (strength[:, 1:-1] >= strength[:, 2:])
-    strong = inner & (strength[:, 1:-1] > 0.9 * best[:, None])
-    voiced = (best > 0.6) & strong.any(axis=1)
-    if voiced.sum() < 5:
-        return None
-    # The first strong peak, not the highest, or every second voice is heard an octave too low.
-    lag = shortest + 1 + strong.argmax(axis=1)[voiced]
-    return float(np.median(sample_rate / lag))
 
 
 def _is_number(value: Any) -> bool:

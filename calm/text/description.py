@@ -105,10 +105,11 @@ class Describer:
         rng: np.random.Generator,
         attributes: Mapping[str, Any] | None = None,
         duration_seconds: float | None = None,
+        voice: str | None = None,
         has_reference: bool = False,
     ) -> str:
         """Return one description; see `describe` for the arguments."""
-        _check_text(task, text, attributes, voice=None, has_reference=has_reference)
+        _check_text(task, text, attributes, voice=voice, has_reference=has_reference)
         if self.style == "raw":
             return _caption(task, text)
         weights = np.array([self.form_weights.get(form, 0.0) for form in FORMS])
@@ -120,11 +121,11 @@ class Describer:
         if rng.random() >= self.duration_probability:
             length = None
         if form == "long":
-            return _drawn_sentences(task, text, kept, length, rng, has_reference=has_reference)
+            return _drawn_sentences(task, text, kept, length, rng, voice=voice, has_reference=has_reference)
         if form == "tags":
-            return _tag_list(task, text, kept, length, has_reference=has_reference)
+            return _tag_list(task, text, kept, length, voice=voice, has_reference=has_reference)
         # A caption may be missing where attributes say everything: they stand in for it.
-        return _caption(task, text) if text.strip() else _tag_list(task, text, known, None, has_reference=False)
+        return _caption(task, text) if text.strip() else _tag_list(task, text, known, None, voice=None, has_reference=False)
 
 
 def _drawn_sentences(
@@ -134,20 +135,29 @@ def _drawn_sentences(
     length: str | None,
     rng: np.random.Generator,
     *,
+    voice: str | None,
     has_reference: bool,
 ) -> str:
     """The long form with drawn words and the sentences between the first and the last in drawn order."""
     wording = Wording(rng=rng)
     middle = attribute_sentences(task, attributes, wording)
     if task is Task.SPEECH:
-        middle.append(voice_sentence(attributes, wording, voice=None, has_reference=has_reference))
+        middle.append(voice_sentence(attributes, wording, voice=voice, has_reference=has_reference))
         return _join([*rng.permutation(middle), _says(text)])
     middle.append(sentence(text))
     return _join([KINDS[task], *rng.permutation(middle), f"Duration: {length}." if length else ""])
 
 
-def _tag_list(task: Task, text: str, attributes: dict[str, Any], length: str | None, *, has_reference: bool) -> str:
-    words = tags(task, attributes, has_reference=has_reference)
+def _tag_list(
+    task: Task,
+    text: str,
+    attributes: dict[str, Any],
+    length: str | None,
+    *,
+    voice: str | None,
+    has_reference: bool,
+) -> str:
+    words = tags(task, attributes, voice=voice, has_reference=has_reference)
     if task is Task.SPEECH:
         return f'{", ".join(["speech", *words])}. "{text.strip()}"'
     # Without a tag that names the content, the caption is the content.

@@ -12,7 +12,7 @@ from num2words import num2words
 from calm.errors import InputError
 from calm.types import Task
 
-__all__ = ["CANONICAL", "Wording", "attribute_sentences", "duration_phrase", "sentence", "tags", "voice_sentence"]
+__all__ = ["CANONICAL", "MAX_VOICE_CHARS", "Wording", "attribute_sentences", "duration_phrase", "sentence", "tags", "voice_sentence"]
 
 PITCH = {
     "low": ("low-pitched", "low", "deep"),
@@ -24,6 +24,7 @@ RATE = {
     "normal": ("at a normal pace", "at a moderate pace"),
     "fast": ("quickly", "at a fast pace", "fast"),
 }
+REVERBERATION = ("The sound is {}.", "The acoustics are {}.")
 RECORDING = ("The recording is {}.", "The sound quality is {}.")
 MAX_VOICE_CHARS = 300
 
@@ -69,8 +70,8 @@ def voice_sentence(attributes: Mapping[str, Any], wording: Wording, *, voice: st
 def attribute_sentences(task: Task, attributes: Mapping[str, Any], wording: Wording) -> list[str]:
     """Return one sentence for every attribute that the voice sentence does not tell."""
     if task is Task.SPEECH:
-        state = _word(attributes, "recording")
-        return [wording.choose(RECORDING).format(state)] if state else []
+        told = ((RECORDING, _word(attributes, "recording")), (REVERBERATION, _word(attributes, "reverberation")))
+        return [wording.choose(sentences).format(state) for sentences, state in told if state]
     if task is Task.SOUND:
         kinds = _counted_kinds(attributes)
         labelled = [("Sounds", ", ".join(kinds)), ("Loudness", _word(attributes, "loudness"))]
@@ -79,7 +80,9 @@ def attribute_sentences(task: Task, attributes: Mapping[str, Any], wording: Word
     return [f"{label}: {value}." for label, value in labelled if value]
 
 
-def tags(task: Task, attributes: Mapping[str, Any], *, has_reference: bool) -> list[str]:
+def tags(
+    task: Task, attributes: Mapping[str, Any], *, voice: str | None = None, has_reference: bool
+) -> list[str]:
     """Return the attributes as bare words, for example ``["jazz", "calm", "piano", "90 BPM"]``."""
     if task is Task.SOUND:
         return [*_counted_kinds(attributes), *_list(attributes, "loudness")]
@@ -89,6 +92,8 @@ def tags(task: Task, attributes: Mapping[str, Any], *, has_reference: bool) -> l
     who = (
         ["reference voice"]
         if has_reference
+        else [_voice_phrase(voice)]
+        if voice is not None
         else [
             _word(attributes, "age"),
             _word(attributes, "gender"),
@@ -96,7 +101,8 @@ def tags(task: Task, attributes: Mapping[str, Any], *, has_reference: bool) -> l
             _word(attributes, "accent"),
         ]
     )
-    how = [f"{rate} pace" if rate else "", _word(attributes, "tone"), _word(attributes, "recording")]
+    rest = (_word(attributes, key) for key in ("tone", "recording", "reverberation"))
+    how = [f"{rate} pace" if rate else "", *rest]
     return [word for word in who + how if word]
 
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from calm.text import analyse_speech, canonical
-from calm.text.attributes import noise_bin, pitch_bin, rate_bin
-from calm.types import Waveform
+from calm.text import analyse, analyse_speech, canonical, describe
+from calm.text.attributes import loudness_bin, noise_bin, pitch_bin, rate_bin, reverberation_bin
+from calm.types import Task, Waveform
 
 
 def voice(hertz: float, *, sample_rate: int = 16000, noise: float = 1e-4, seconds: float = 3.0) -> Waveform:
@@ -89,3 +89,35 @@ def test_numbers_of_a_csv_manifest_and_codes_of_accents_become_words() -> None:
 def test_values_that_say_nothing_are_left_out() -> None:
     nothing = {"gender": "unknown", "tone": "", "mood": [], "tempo": float("nan"), "kinds": None, "age": None}
     assert canonical(nothing) == {} == canonical(None)
+
+
+def test_measured_numbers_and_words_agree_and_only_speech_has_a_voice() -> None:
+    found = analyse(Task.SPEECH, voice(110, noise=0.01), "one two three four")
+    assert found["pitch"] == "low" and found["recording"] == noise_bin(found["snr_db"])
+    assert found["loudness"] == loudness_bin(found["loudness_lufs"])
+    assert set(analyse(Task.SOUND, voice(110), "a buzz")) == {"loudness_lufs", "loudness"}
+
+
+@pytest.mark.parametrize(
+    ("known", "missing"),
+    [
+        ({"pitch": 250.0}, {"pitch", "pitch_hz"}),
+        ({"snr_db": 3}, {"recording", "snr_db"}),
+        ({"recording": "clean", "rate": "fast"}, {"recording", "snr_db", "rate", "words_per_second"}),
+        ({"pitch": "unknown", "rate": None}, set()),
+    ],
+)
+def test_what_is_known_is_never_measured_anew(known: dict, missing: set) -> None:
+    waveform, words = voice(110, noise=0.01), "one two three four"
+    everything = analyse(Task.SPEECH, waveform, words)
+    assert set(everything) - set(analyse(Task.SPEECH, waveform, words, known=known)) == missing
+
+
+def test_measured_values_become_words_of_a_description() -> None:
+    assert canonical({"t60_seconds": 0.5, "loudness_lufs": -40.0}) == {
+        "reverberation": "slightly reverberant",
+        "loudness": "quiet",
+    }
+    assert [reverberation_bin(x) for x in (0.29, 0.3, 0.69, 0.7)] == ["dry", *["slightly reverberant"] * 2, "reverberant"]
+    assert "The sound is reverberant." in describe(Task.SPEECH, "Hello.", attributes={"t60_seconds": 1.1})
+    assert "Loudness: loud." in describe(Task.SOUND, "a bell", attributes={"loudness_lufs": -12})
