@@ -9,7 +9,7 @@ import os
 
 import typer
 
-from calm.cli import ablate, calibrate, components, consent, corpus, export, generate, page, shards, train
+from calm.cli import ablate, calibrate, components, consent, corpus, export, generate, launch, page, shards, train
 from calm.cli.errors import ErrorGroup
 
 __all__ = ["app", "main"]
@@ -25,6 +25,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(train.train)
+app.command()(launch.launch)
 app.command()(generate.generate)
 app.command()(calibrate.calibrate)
 app.command()(export.export)
