@@ -31,7 +31,7 @@ from calm.training.curriculum import CurriculumCallback, longest_at, weights_at
 from calm.training.ema import EMA
 from calm.training.guards import NonFiniteGuard
 from calm.training.heartbeat import DONE, Heartbeats
-from calm.training.history import History, KeepHistory
+from calm.training.history import History, KeepHistory, MissedValidation
 from calm.training.interruption import Interrupted, StopWatch
 from calm.training.loggers import build_loggers
 from calm.training.memory import ReturnFreedMemory
@@ -149,7 +149,7 @@ def _train(
         trainer = _build_trainer(config.trainer, config.optim, root=root)(
             default_root_dir=config.run_dir,
             logger=[history, *build_loggers(config.logger, run_dir=config.run_dir, run_name=config.name)],
-            callbacks=[KeepHistory(history), stamp, *callbacks, *own],
+            callbacks=[KeepHistory(history), stamp, *callbacks, *own, MissedValidation(history)],
             plugins=[AtomicCheckpointIO(check=stamp.check)],
         )
         prepare_network(config.trainer.num_nodes)

@@ -34,7 +34,7 @@ def prepare(folder: Path) -> tuple[str, ...]:
     data = (f"data.train={shards}", f"data.validation={shards}")
     vae = ("trainer.max_steps=2", "trainer.val_every_steps=0", "model.loss_n_ffts=[256,128]", f"run_dir={folder / 'vae'}")
     fit(load_config(["experiment=tiny_vae", *data, *vae]), progress=False)
-    often = ("trainer.save_every_steps=3", "trainer.val_every_steps=8", "trainer.log_every_steps=1", "trainer.prompts={}")
+    often = ("trainer.save_every_steps=3", "trainer.val_every_steps=9", "trainer.log_every_steps=1", "trainer.prompts={}")
     plan = "data.source={name: planned, bucket_steps: 2}"
     return ("experiment=tiny", *data, *often, plan, f"vae_ckpt_path={folder / 'vae/export'}", f"trainer.max_steps={STEPS}")
 
