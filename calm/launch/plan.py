@@ -50,7 +50,7 @@ class LaunchPlan:
     @property
     def start_timeout(self) -> float:
         """Seconds until the first sign of life: imports, and nodes that notice a fault one time-out after another."""
-        return max(120.0, 2 * self.heartbeat_timeout)
+        return max(300.0, 2 * self.heartbeat_timeout)
 
     def command(self) -> list[str]:
         """Return static torchrun over `calm train`. It restarts nothing itself: a launcher does, with a fresh store."""
