@@ -9,7 +9,7 @@ import os
 
 import typer
 
-from calm.cli import ablate, calibrate, components, consent, corpus, doctor, export, generate, page, shards, train
+from calm.cli import ablate, calibrate, components, consent, corpus, doctor, export, generate, launch, page, shards, train
 from calm.cli.errors import ErrorGroup
 
 __all__ = ["app", "main"]
@@ -26,6 +26,7 @@ app = typer.Typer(
 )
 app.command()(train.train)
 app.command()(doctor.doctor)
+app.command()(launch.launch)
 app.command()(generate.generate)
 app.command()(calibrate.calibrate)
 app.command()(export.export)

@@ -1,11 +1,13 @@
 """What the shell sees when a verb fails: one clear message and an exit code, no traceback for input errors.
 
-Exit codes: 0 done, 1 the machine refused (disk, permission), 2 wrong input, 130 interrupted.
+Exit codes: 0 done, 1 the machine refused (disk, permission), 2 wrong input, 75 preempted (a training that was
+asked to stop, and can go on), 130 interrupted by Ctrl-C.
 """
 
 from __future__ import annotations
 
 import errno
+import signal
 from typing import Any
 
 import typer
@@ -14,9 +16,10 @@ from typer.core import TyperGroup
 
 from calm.errors import CalmError
 
-__all__ = ["INPUT_ERROR", "ErrorGroup", "console"]
+__all__ = ["INPUT_ERROR", "INTERRUPTED", "MACHINE_ERROR", "PREEMPTED", "ErrorGroup", "console"]
 
-INPUT_ERROR, MACHINE_ERROR, SIGNAL_BASE, SIGINT = 2, 1, 128, 2
+#: 75 is EX_TEMPFAIL of sysexits.h: run it again later. 130 is what a shell says of Ctrl-C.
+INPUT_ERROR, MACHINE_ERROR, PREEMPTED, INTERRUPTED = 2, 1, 75, 130
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -35,10 +38,11 @@ class ErrorGroup(TyperGroup):
             _complain(str(error))
             # Training turns a signal into an error of its own, after it has saved everything.
             number = getattr(error, "signal_number", 0)
-            raise typer.Exit(SIGNAL_BASE + number if number else INPUT_ERROR) from None
+            code = INTERRUPTED if number == signal.SIGINT else PREEMPTED
+            raise typer.Exit(code if number else INPUT_ERROR) from None
         except KeyboardInterrupt:
             _complain("interrupted; finished files are whole, nothing half-written is left")
-            raise typer.Exit(SIGNAL_BASE + SIGINT) from None
+            raise typer.Exit(INTERRUPTED) from None
         except OSError as error:
             if error.errno not in FULL_DISK:
                 raise

@@ -16,10 +16,12 @@ _HOMES = {
     "LoggerConfig": "config",
     "OptimConfig": "config",
     "Phase": "config",
+    "RunStatus": "status",
     "TrainerConfig": "config",
     "build_optimizer": "optim",
     "longest_at": "curriculum",
     "phase_at": "curriculum",
+    "read_status": "status",
     "train": "fit",
     "weights_at": "curriculum",
 }

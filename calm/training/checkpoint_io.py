@@ -20,7 +20,7 @@ from lightning.fabric.plugins.io import TorchCheckpointIO
 
 from calm.errors import CheckpointError
 
-__all__ = ["AtomicCheckpointIO", "publish", "read_checkpoint"]
+__all__ = ["AtomicCheckpointIO", "publish", "read_checkpoint", "remove_partials"]
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -96,6 +96,12 @@ def publish(path: Path, *, name: str) -> Path:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
     return path.with_name(name)
+
+
+def remove_partials(folder: Path) -> None:
+    """Remove what killed processes left of unfinished checkpoints. Nobody may be writing to the folder."""
+    for path in folder.glob(".*.ckpt.*.part"):
+        path.unlink(missing_ok=True)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -9,36 +9,43 @@ from typing import Any
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
-from calm.training.checkpoint_io import publish
+from calm.training.checkpoint_io import publish, remove_partials
 from calm.training.interruption import Interrupted, StopReason, StopWatch
+from calm.training.status import note_status
 from calm.training.steps import step_of, window_ends
 
-__all__ = ["LAST", "Checkpoints", "numbered_checkpoints"]
+__all__ = ["CHECKPOINTS", "LAST", "Checkpoints", "numbered_checkpoints"]
 
-LAST = "last.ckpt"
+CHECKPOINTS, LAST = "checkpoints", "last.ckpt"
 
 
 class Checkpoints(Callback):
     """Writes ``last.ckpt`` at the end of an optimizer step, and keeps the newest numbered ones.
 
     A step is saved when it is a multiple of ``every_steps``, the last of the run, or the one at which a
-    signal or the time limit was noticed. Must come after every callback whose state it saves.
+    signal or the time limit was noticed, and ``status.json`` says so. Must come after every callback
+    whose state it saves.
 
     Args:
-        folder: where checkpoints go.
+        run_dir: the run's folder; checkpoints go to ``checkpoints`` in it.
         every_steps: optimizer steps between numbered checkpoints.
         max_steps: the run's last step.
         num_kept: numbered checkpoints that stay.
         watch: tells when to stop early.
     """
 
-    def __init__(self, folder: Path, *, every_steps: int, max_steps: int, num_kept: int, watch: StopWatch) -> None:
-        self.folder, self.every_steps, self.max_steps = folder, every_steps, max_steps
+    def __init__(self, run_dir: Path, *, every_steps: int, max_steps: int, num_kept: int, watch: StopWatch) -> None:
+        self.run_dir, self.folder = run_dir, run_dir / CHECKPOINTS
+        self.every_steps, self.max_steps = every_steps, max_steps
         self.num_kept, self.watch = num_kept, watch
         self._interrupted: Interrupted | None = None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.watch.start()
+        if trainer.is_global_zero:
+            # Each kill during a save leaves a file of a checkpoint's size, and nobody else would remove it.
+            remove_partials(self.folder)
+        note_status(self.run_dir, "running", step=step_of(trainer))
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         self.watch.finish()
@@ -55,6 +62,8 @@ class Checkpoints(Callback):
         due = step % self.every_steps == 0
         if due or step >= self.max_steps or reason is not StopReason.NONE:
             self._save(trainer, step=step, numbered=due)
+            # Now and not when the process leaves: by then another rank's end may have killed this one.
+            note_status(self.run_dir, "preempted" if reason is StopReason.SIGNAL else "running", step=step)
         if reason is StopReason.SIGNAL:
             number = self.watch.signal_number or 15
             self._interrupted = Interrupted(step=step, checkpoint=self.folder / LAST, signal_number=number)

@@ -124,6 +124,8 @@ class TrainerConfig:
     num_nodes: int = 1
     strategy: str = "auto"
     log_every_steps: int = 10
+    #: least time between two signs of life of a rank, which `calm launch` watches
+    heartbeat_seconds: float = 10.0
     #: CPU threads of torch; None leaves torch's choice
     num_threads: int | None = None
     #: training batches over which the latent statistics of a trained VAE are taken
@@ -139,7 +141,7 @@ class TrainerConfig:
                 value = getattr(self, key)
                 if value is not None and not value >= least:
                     raise ConfigError(f"{key} is {value}", where=f"trainer.{key}", allowed=f"{least} or more")
-        for key in ("max_minutes", "sample_seconds"):
+        for key in ("max_minutes", "sample_seconds", "heartbeat_seconds"):
             value = getattr(self, key)
             if value is not None and not 0 < value < math.inf:
                 raise ConfigError(f"{key} is {value}", where=f"trainer.{key}", allowed="a finite number above 0")

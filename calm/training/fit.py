@@ -30,14 +30,17 @@ from calm.training.config import CurriculumConfig, OptimConfig, TrainerConfig
 from calm.training.curriculum import CurriculumCallback, longest_at, weights_at
 from calm.training.ema import EMA
 from calm.training.guards import NonFiniteGuard
-from calm.training.history import History, KeepHistory
-from calm.training.interruption import StopWatch
+from calm.training.heartbeat import DONE, Heartbeats
+from calm.training.history import History, KeepHistory, MissedValidation
+from calm.training.interruption import Interrupted, StopWatch
 from calm.training.loggers import build_loggers
 from calm.training.memory import ReturnFreedMemory
+from calm.training.network import prepare_network
 from calm.training.optim import build_optimizer
 from calm.training.progress import ProgressLine
 from calm.training.run_folder import ConfigStamp, prepare_run
 from calm.training.samples import Render, SampleRenderer
+from calm.training.status import failures_noted, note_status
 from calm.training.steps import SeedBatches, step_of
 from calm.training.validation import ValidationByTask
 from calm.types import Batch, Task, Waveform
@@ -60,10 +63,10 @@ class FitResult:
     export: Path
 
 
-def fit(config: RunConfig, *, progress: bool = True) -> FitResult:
+def fit(config: RunConfig, *, progress: bool = True, callbacks: Sequence[Callback] = ()) -> FitResult:
     """Build model and data from a configuration, train, and export.
 
-    Raises Interrupted after SIGINT or SIGTERM, once everything is saved; ConfigError, CheckpointError
+    Raises Interrupted after SIGINT, SIGTERM or SIGUSR1, once everything is saved; ConfigError, CheckpointError
     and DataError for input that is not accepted.
     """
     from calm.data.resume import ResumeCallback
@@ -73,7 +76,7 @@ def fit(config: RunConfig, *, progress: bool = True) -> FitResult:
         root = build_model(config)
     data = build_data(config, root)
     data.setup("fit")  # what is wrong with the data is said before a run folder exists
-    return train(root, data, config=config, progress=progress, callbacks=[ResumeCallback()])
+    return train(root, data, config=config, progress=progress, callbacks=[ResumeCallback(), *callbacks])
 
 
 def build_data(config: RunConfig, root: Part) -> CalmDataModule:
@@ -113,6 +116,26 @@ def train(
         callbacks: further callbacks; their state is saved and restored with the run's.
     """
     checkpoint = prepare_run(config)
+    heartbeats = Heartbeats(config.run_dir, every_seconds=config.trainer.heartbeat_seconds)
+    heartbeats.beat("preparing")
+    with failures_noted(config.run_dir, except_for=Interrupted):
+        result = _train(
+            root, data, config=config, checkpoint=checkpoint, progress=progress, callbacks=[*callbacks, heartbeats]
+        )
+        note_status(config.run_dir, "done", step=result.step)
+    heartbeats.beat(DONE, step=result.step)
+    return result
+
+
+def _train(
+    root: Part,
+    data: LightningDataModule,
+    *,
+    config: RunConfig,
+    checkpoint: Path | None,
+    progress: bool,
+    callbacks: Sequence[Callback],
+) -> FitResult:
     if config.trainer.num_threads is not None:
         torch.set_num_threads(config.trainer.num_threads)
     if checkpoint is None and _needs_statistics(root) and not _is_trained(root.vae):
@@ -126,9 +149,10 @@ def train(
         trainer = _build_trainer(config.trainer, config.optim, root=root)(
             default_root_dir=config.run_dir,
             logger=[history, *build_loggers(config.logger, run_dir=config.run_dir, run_name=config.name)],
-            callbacks=[KeepHistory(history), stamp, *callbacks, *own],
+            callbacks=[KeepHistory(history), stamp, *callbacks, *own, MissedValidation(history)],
             plugins=[AtomicCheckpointIO(check=stamp.check)],
         )
+        prepare_network(config.trainer.num_nodes)
         trainer.fit(root, datamodule=data, ckpt_path=checkpoint, weights_only=True)
     return _finish(root, data, config=config, trainer=trainer, ema=ema)
 
@@ -146,7 +170,7 @@ def _build_callbacks(root: Part, config: RunConfig, ema: EMA, *, progress: bool)
     if progress:
         callbacks.append(ProgressLine(max_steps=steps, phases=[phase.name for phase in config.curriculum.phases]))
     checkpoints = Checkpoints(
-        config.run_dir / "checkpoints",
+        config.run_dir,
         every_steps=settings.save_every_steps,
         max_steps=steps,
         num_kept=settings.num_kept_checkpoints,

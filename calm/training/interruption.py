@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and the time limit: all of them only set a flag, which all ranks read at the same step."""
+"""Ctrl-C, SIGTERM, SIGUSR1 and the time limit: all of them only set a flag, which all ranks read at the same step."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ class StopReason(IntEnum):
 
 
 class StopWatch:
-    """Listens for SIGINT and SIGTERM and watches the clock, between ``start`` and ``finish``.
+    """Listens for SIGINT, SIGTERM and SIGUSR1 and watches the clock, between ``start`` and ``finish``.
 
-    A handler that raised, or saved at once, would leave the other ranks waiting in a collective
-   . A second Ctrl-C does not wait.
+    A handler that raised, or saved at once, would leave the other ranks waiting in a collective.
+    A second Ctrl-C does not wait. SIGUSR1 is what SLURM sends ahead of a preemption (``--signal``).
 
     Args:
         max_minutes: time limit, or None.
@@ -59,7 +59,7 @@ class StopWatch:
             self._deadline = time.monotonic() + 60 * self.max_minutes
         # Signals reach the main thread only; elsewhere (a notebook's worker) the clock still runs.
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
                 self._previous[number] = signal.signal(number, self._on_signal)
 
     def finish(self) -> None:

@@ -1,6 +1,7 @@
 """A run's folder belongs to one configuration. Which checkpoint a run starts from, and whether it may.
 
-    runs/NAME/config.yaml  history.csv  checkpoints/last.ckpt  checkpoints/step-*.ckpt  samples/  export/
+    runs/NAME/config.yaml  status.json  history.csv  checkpoints/last.ckpt  checkpoints/step-*.ckpt
+              heartbeat/rank-*.json  samples/  export/
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from calm.config import RunConfig, save_config
 from calm.errors import CheckpointError, ConfigError
-from calm.training.checkpoints import LAST, numbered_checkpoints
+from calm.training.checkpoints import CHECKPOINTS, LAST, numbered_checkpoints
 
 __all__ = ["ConfigStamp", "differences", "prepare_run"]
 
@@ -59,7 +60,7 @@ def prepare_run(config: RunConfig) -> Path | None:
                 where=written,
                 hint="choose another `name` or `run_dir`, or restore these keys",
             )
-    folder = config.run_dir / "checkpoints"
+    folder = config.run_dir / CHECKPOINTS
     checkpoint = _find_checkpoint(config.ckpt_path, folder)
     if checkpoint is None and config.ckpt_path is None and (folder / LAST).exists():
         raise ConfigError(

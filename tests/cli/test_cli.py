@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -16,7 +17,7 @@ from calm.cli.prompts import numbered, read_batch_file
 from calm.errors import CalmError, InputError
 from calm.types import Task
 
-VERBS = ["train", "doctor", "generate", "ablate", "demo", "page", "corpus", "shards", "consent", "components"]
+VERBS = ["train", "doctor", "launch", "generate", "ablate", "demo", "page", "corpus", "shards", "consent", "components"]
 VERBS += ["export", "models"]
 BASE = ["model=ar_flow", "backbone=transformer"]
 
@@ -107,11 +108,12 @@ def test_each_kind_of_failure_has_its_code_and_one_message(monkeypatch, error, c
     assert words in result.stderr and "Traceback" not in result.output
 
 
-def test_training_that_was_stopped_by_a_signal_has_the_signals_code(monkeypatch):
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 75), (signal.SIGUSR1, 75)])
+def test_training_that_was_stopped_by_a_signal_says_so_by_its_code(monkeypatch, number, code):
     error = CalmError("Training was interrupted")
-    error.signal_number = 15
+    error.signal_number = number
     monkeypatch.setattr("calm.data.check.check", failing(error))
-    assert calm("shards", "check", "x").exit_code == 128 + 15
+    assert calm("shards", "check", "x").exit_code == code
 
 
 def test_an_unexpected_error_keeps_its_traceback(monkeypatch):

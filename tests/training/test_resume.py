@@ -64,9 +64,9 @@ def assert_same_state(first, second, *, keys=("state_dict", "optimizer_states", 
 
 
 @pytest.mark.parametrize("accumulate", [1, 3])
-@pytest.mark.parametrize("stop_at", [2, 3, 6])
+@pytest.mark.parametrize("stop_at", [2, 3, 5, 6])
 def test_interrupted_and_resumed_equals_straight_to_the_bit(tmp_path, stop_at, accumulate):
-    # The phase changes at step 4: before, at, and after the interruption.
+    # The phase changes at step 4: before, at, and after the interruption. At step 5 a validation is due.
     options = {"grad_accum_steps": accumulate, "val_every_steps": 5}
     straight = run(tmp_path / "straight", **options)
     with pytest.raises(Interrupted) as caught:

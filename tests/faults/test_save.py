@@ -1,0 +1,21 @@
+"""There is always a checkpoint that can be read. Long form: python -m tests.faults.save."""
+
+from calm.training.checkpoint_io import AtomicCheckpointIO
+from tests.faults.save import SaveReport, checkpoint, fill_disk, kill_saves
+
+
+def test_kills_and_full_disks_during_a_save_leave_a_whole_checkpoint(tmp_path):
+    report = kill_saves(tmp_path, kills=10)
+    fill_disk(tmp_path, report, times=10)
+    assert report.wrong == []
+    assert (report.kills, report.file_size_limits) == (10, 10)
+    assert report.kills_in_a_write > 0, "no kill hit a write: the test has proved nothing"
+
+
+def test_a_checkpoint_of_two_pieces_would_be_seen(tmp_path):
+    mixed = checkpoint(1)
+    mixed["state_dict"]["3"] += 1
+    AtomicCheckpointIO().save_checkpoint(mixed, tmp_path / "last.ckpt")
+    report = SaveReport()
+    fill_disk(tmp_path, report, times=1)
+    assert "last.ckpt is a mixture" in report.wrong
