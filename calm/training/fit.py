@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
@@ -24,6 +24,8 @@ from calm.model.checkpoint import save_pretrained
 from calm.model.generator import Generator
 from calm.model.trained_vae import vae_hash
 from calm.part import Part
+from calm.training.accumulation import ExactAccumulation
+from calm.training.adapters import AdapterCheckpoints
 from calm.training.checkpoint_io import AtomicCheckpointIO
 from calm.training.checkpoints import Checkpoints
 from calm.training.config import CurriculumConfig, OptimConfig, TrainerConfig
@@ -38,6 +40,8 @@ from calm.training.optim import build_optimizer
 from calm.training.progress import ProgressLine
 from calm.training.run_folder import ConfigStamp, prepare_run
 from calm.training.samples import Render, SampleRenderer
+from calm.training.sharded_strategy import ShardedStrategy
+from calm.training.sharding import full_state, layers_of, recompute_layers, shard
 from calm.training.steps import SeedBatches, step_of
 from calm.training.validation import ValidationByTask
 from calm.types import Batch, Task, Waveform
@@ -127,7 +131,7 @@ def train(
             default_root_dir=config.run_dir,
             logger=[history, *build_loggers(config.logger, run_dir=config.run_dir, run_name=config.name)],
             callbacks=[KeepHistory(history), stamp, *callbacks, *own],
-            plugins=[AtomicCheckpointIO(check=stamp.check)],
+            **_engine(root, config.trainer, stamp),
         )
         trainer.fit(root, datamodule=data, ckpt_path=checkpoint, weights_only=True)
     return _finish(root, data, config=config, trainer=trainer, ema=ema)
@@ -140,7 +144,11 @@ def _build_callbacks(root: Part, config: RunConfig, ema: EMA, *, progress: bool)
     if _takes_our_optimizer(root):
         root.configure_optimizers = functools.partial(build_optimizer, root, config.optim)
         callbacks.append(CurriculumCallback(config.curriculum, optim=config.optim, total_steps=steps))
+    if settings.grad_accum_steps > 1 and hasattr(root, "parameters_by_loss"):
+        callbacks.append(ExactAccumulation())
     callbacks += [NonFiniteGuard(), ema, ReturnFreedMemory()]
+    if config.lora is not None and config.lora.name != "none":
+        callbacks.append(AdapterCheckpoints(root))
     if hasattr(root, "errors_by_noise"):
         callbacks.append(ValidationByTask(num_bins=settings.num_noise_bins, seed=config.seed))
     if progress:
@@ -170,7 +178,6 @@ def _build_trainer(settings: TrainerConfig, optim: OptimConfig, *, root: Part) -
         accelerator=settings.accelerator,
         devices=int(settings.devices) if settings.devices.isdigit() else settings.devices,
         num_nodes=settings.num_nodes,
-        strategy=settings.strategy,
         precision=settings.precision,
         max_steps=settings.max_steps,
         max_epochs=-1,
@@ -186,6 +193,17 @@ def _build_trainer(settings: TrainerConfig, optim: OptimConfig, *, root: Part) -
         enable_progress_bar=False,
         enable_model_summary=False,
     )
+
+
+def _engine(root: Part, settings: TrainerConfig, stamp: ConfigStamp) -> dict[str, Any]:
+    """How the work is shared by processes, and what keeps its checkpoints: arguments of the Trainer."""
+    if settings.activation_checkpointing == "layers":
+        recompute_layers(root)
+    if settings.strategy != "fsdp":
+        return {"strategy": settings.strategy, "plugins": [AtomicCheckpointIO(check=stamp.check)]}
+    layers_of(root, key="trainer.strategy")  # said before processes are started
+    root.configure_model = functools.partial(shard, root)
+    return {"strategy": ShardedStrategy(check=stamp.check)}
 
 
 def _takes_our_optimizer(root: Part) -> bool:
@@ -205,10 +223,12 @@ def _renderer(root: LightningModule, *, config: RunConfig) -> Render:
 def _finish(root: Part, data: LightningDataModule, *, config: RunConfig, trainer: Trainer, ema: EMA) -> FitResult:
     ema.copy_to(root)
     export = config.run_dir / "export"
+    state = full_state(root)
     if trainer.is_global_zero:
         if hasattr(root, "vae") and _is_trained(root.vae):
             _measure(root, data, config.trainer)
-        save_pretrained(export, model=root, config=config)
+            state = root.state_dict()
+        save_pretrained(export, model=root, config=config, state=state)
     return FitResult(run_dir=config.run_dir, step=step_of(trainer), export=export)
 
 
