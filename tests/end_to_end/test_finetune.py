@@ -35,6 +35,7 @@ def test_every_command_of_the_page_works(tmp_path, monkeypatch):
         torch.manual_seed(0)
         config = load_config([*TINY, *SHORT, "name=mini"])
         root = build_model(config)
+        root.head.out.weight.data.normal_()  # zero at first: nothing below a frozen head would learn
     for name in ("mini", "mini_vae"):
         save_pretrained(tmp_path / "shipped" / name, model=root, config=config)
     write_corpus(tmp_path / "my_recordings")

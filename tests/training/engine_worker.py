@@ -69,7 +69,7 @@ def share(split: int, rank: int):
     count = int(torch.randint(1, 5, (), generator=random))
     without = (rank == 1 and split % 3 == 0) or split % 5 == 4
     tasks = torch.randint(int(without), 3, (count,), generator=random).tolist()
-    batch = tiny_batch(tasks, frames=8 + 4 * (split % 3), reference_frames=4, seed=split)
+    batch = tiny_batch(tasks, frames=8 + 4 * (split % 3), reference_frames=4, seed=10 * split + rank)
     return dataclasses.replace(batch, audio=batch.audio.double(), reference=batch.reference.double())
 
 
@@ -78,10 +78,11 @@ def compare_splits(out: Path, count: int) -> None:
     rank, found = torch.distributed.get_rank(), []
     for split in range(count):
         together = tiny_generator().double().train()
-        DistributedDataParallel(Step(together))(share(split, rank), seed=split).backward()
+        step = DistributedDataParallel(Step(together))  # kept until the backward pass: its hooks go with it
+        step(share(split, rank), seed=2 * split + rank).backward()
         # One process: the sums of all shares over the counts of all shares.
         alone = tiny_generator().double().train()
-        terms = [alone.flow_terms(share(split, r), torch.Generator().manual_seed(split)) for r in range(2)]
+        terms = [alone.flow_terms(share(split, r), torch.Generator().manual_seed(2 * split + r)) for r in range(2)]
         error = sum((term.error * term.valid[:, None]).sum() for term in terms) / sum(term.valid.sum() for term in terms)
         (error + sum(term.idle for term in terms)).backward()
         pairs = [(p.grad, q.grad) for p, q in zip(together.expert.parameters(), alone.expert.parameters(), strict=True)]
