@@ -9,7 +9,20 @@ import os
 
 import typer
 
-from calm.cli import ablate, calibrate, components, consent, corpus, doctor, export, generate, launch, page, shards, train
+from calm.cli import (
+    ablate,
+    calibrate,
+    components,
+    consent,
+    corpus,
+    doctor,
+    export,
+    generate,
+    launch,
+    page,
+    shards,
+    train,
+)
 from calm.cli.errors import ErrorGroup
 
 __all__ = ["app", "main"]

@@ -25,6 +25,7 @@ SETTINGS: dict[str, str] = {
     "curriculum": "calm.training.config:CurriculumConfig",
     "optim": "calm.training.config:OptimConfig",
     "trainer": "calm.training.config:TrainerConfig",
+    "lora": "calm.model.lora_config:LoRAConfig",
     "logger": "calm.training.config:LoggerConfig",
     "sampler": "calm.generation.config:SamplerConfig",
 }
@@ -73,6 +74,7 @@ class RunConfig:
     curriculum: Any = None
     optim: Any = None
     trainer: Any = None
+    lora: Any = None
     logger: Any = None
     sampler: Any = None
 

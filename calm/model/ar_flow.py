@@ -53,16 +53,16 @@ class ARFlow(Generator):
             num_valid=targets.num_valid,
             num_copies=num_copies,
         )
-        idle: list[Tensor] = []
+        residual, idle = self.training_residual(rows, prompt.task)
         hidden = self.backbone(
             torch.cat([prefix, clean, noisy], dim=1),
             positions=rows.position,
             mask=self.training_mask(rows),
-            residual=self.training_residual(rows, prompt.task, idle),
+            residual=residual,
         )
         _, clean_hidden, noisy_hidden = hidden.split([prefix.shape[1], num_frames, num_copies * num_frames], dim=1)
         velocity = self._read(noisy_hidden, targets)
-        return velocity, self.stop(clean_hidden), sum(idle, start=hidden.new_zeros(()))
+        return velocity, self.stop(clean_hidden), idle
 
     def _read(self, hidden: Tensor, targets: Targets) -> Tensor:
         """Head over all noisy blocks: [B, (M F), D] -> velocity [B, M, F, C]."""

@@ -12,6 +12,7 @@ from torch.overrides import TorchFunctionMode
 from calm.errors import CheckpointError, ConfigError
 from calm.model.checkpoint import ORIGIN_KEYS, load_config_of, load_into
 from calm.model.generator import Generator
+from calm.model.lora import adapt
 from calm.part import Part
 from calm.registry import build, lookup
 from calm.vae import VAE
@@ -25,7 +26,7 @@ __all__ = ["build_model", "check_same", "load_pretrained"]
 def build_model(config: RunConfig) -> Part:
     """Build the root named by ``config.model`` with its parts, and load the weights that the config names.
 
-    ``vae_ckpt_path`` fills the VAE alone, ``pretrained_ckpt_path`` the whole root.
+    ``vae_ckpt_path`` fills the VAE alone, ``pretrained_ckpt_path`` the whole root; then ``lora`` is put into it.
     """
     root_class = lookup("model", config.model.name)
     vae = _require(build("vae", config.vae), "vae", root=config.model.name)
@@ -41,7 +42,7 @@ def build_model(config: RunConfig) -> Part:
         for group in ("vae", "backbone"):
             check_same(group, config, config.pretrained_ckpt_path)
         load_into(root, config.pretrained_ckpt_path)
-    return root
+    return adapt(root, config.lora, seed=config.seed)
 
 
 def load_pretrained(folder: str | Path) -> tuple[Part, RunConfig]:

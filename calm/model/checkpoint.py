@@ -18,6 +18,9 @@ from torch import Tensor, nn
 from calm.audio import write_bytes
 from calm.config import load_config_file, save_config
 from calm.errors import CheckpointError
+from calm.model.format import FORMAT_KEY, FORMAT_VERSION, check_format
+from calm.model.lora import merged_state
+from calm.model.lora_config import LoRAConfig
 from calm.model.shipped import find_model, shared_folder
 
 if TYPE_CHECKING:
@@ -47,7 +50,7 @@ def save_pretrained(
     dtype: torch.dtype | None = None,
     shared_vae: str | None = None,
 ) -> Path:
-    """Write weights and configuration that ``AudioCALM.from_pretrained`` and ``vae_ckpt_path`` read.
+    """Write weights and configuration that ``AudioCALM.from_pretrained`` and ``vae_ckpt_path`` read. LoRA is merged.
 
     Args:
         state: replaces entries of ``model.state_dict()``, for example EMA weights.
@@ -57,12 +60,13 @@ def save_pretrained(
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    metadata, left_out = {"format": "audiocalm", "model": config.model.name}, _TRAINING_ONLY
+    metadata = {"format": "audiocalm", FORMAT_KEY: str(FORMAT_VERSION), "model": config.model.name}
+    left_out = _TRAINING_ONLY
     config = _complete_in_itself(config)
     if shared_vae is not None:
         metadata[_VAE_HASH] = _file_hash(_existing(shared_folder(folder, shared_vae), WEIGHTS))
         config, left_out = dataclasses.replace(config, vae_ckpt_path=Path(shared_vae)), (*left_out, "vae.")
-    tensors = {**model.state_dict(), **(state or {})}
+    tensors = merged_state(model, {**model.state_dict(), **(state or {})})
     tensors = {name: _stored(tensor, dtype) for name, tensor in tensors.items() if not name.startswith(left_out)}
     partial = folder / f".{WEIGHTS}.partial"
     try:
@@ -85,7 +89,8 @@ def _complete_in_itself(config: RunConfig) -> RunConfig:
         for group in ("vae", "backbone")
         if hasattr(part := getattr(config, group), "weights")
     }
-    return dataclasses.replace(config, vae_ckpt_path=None, pretrained_ckpt_path=None, ckpt_path=None, **parts)
+    origins = {"vae_ckpt_path": None, "pretrained_ckpt_path": None, "ckpt_path": None, "lora": LoRAConfig()}
+    return dataclasses.replace(config, **origins, **parts)
 
 
 def load_config_of(folder: str | Path) -> RunConfig:
@@ -140,7 +145,9 @@ def _read_with_vae(path: Path) -> dict[str, Tensor]:
 def _read(path: Path) -> tuple[dict[str, Tensor], Mapping[str, str]]:
     try:
         with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+            metadata = file.metadata() or {}
+            check_format(metadata.get(FORMAT_KEY), where=path)
+            return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"The weights cannot be read ({error})", where=path, hint="copy or export them again") from None
 

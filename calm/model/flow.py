@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from einops import rearrange, reduce, repeat
 from torch import Tensor
 
-from calm.model.distributed import global_mean
+from calm.model.distributed import Window, global_count, global_mean
 from calm.types import TASKS, Batch
 from calm.vae import VAE
 
@@ -156,13 +156,21 @@ def draw_times(shape: tuple[int, ...], *, like: Tensor, generator: torch.Generat
     return time.view(shape).to(like)
 
 
-def aggregate_losses(terms: FlowTerms, *, stop_weight: float) -> dict[str, Tensor]:
-    """Scalars from terms. ``loss`` is what is minimised; the readings by task are detached and local."""
+def aggregate_losses(terms: FlowTerms, *, stop_weight: float, window: Window | None = None) -> dict[str, Tensor]:
+    """Scalars from terms. ``loss`` is what is minimised; the readings by task are detached and local.
+
+    Args:
+        window: of the gradient accumulation; it weights this batch's means in ``loss``.
+    """
     weight = terms.valid[:, None].expand_as(terms.error).to(terms.error.dtype)
-    flow = global_mean((terms.error * weight).sum(), weight.sum())
     stop_valid = terms.stop_valid.to(terms.stop.dtype)
-    stop = global_mean((terms.stop * stop_valid).sum(), stop_valid.sum())
-    scalars = {"loss": flow + stop_weight * stop + terms.idle, "flow": flow.detach(), "stop": stop.detach()}
+    counts = {"flow": global_count(weight.sum()), "stop": global_count(stop_valid.sum())}
+    flow = global_mean((terms.error * weight).sum(), counts["flow"])
+    stop = global_mean((terms.stop * stop_valid).sum(), counts["stop"])
+    scalars = {"flow": flow.detach(), "stop": stop.detach()}
+    if window is not None:
+        flow, stop = flow * window.share("flow", counts["flow"]), stop * window.share("stop", counts["stop"])
+    scalars["loss"] = flow + stop_weight * stop + terms.idle
     error, count = (reduce(x.detach(), "b m f -> b", "sum") for x in (terms.error * weight, weight))
     for task in TASKS:
         rows = terms.task == task.id

@@ -18,9 +18,10 @@ from calm.errors import ConfigError
 from calm.expert import Expert
 from calm.head import FlowHead, StopHead
 from calm.head.base import TimeEmbedding
+from calm.model.distributed import Window
 from calm.model.flow import FlowTerms, Targets, aggregate_losses, home_of, noise_bins, target_latents
 from calm.model.prompt import Prompt
-from calm.model.routing import route, routed_residual
+from calm.model.routing import idle_output, route, routed_residual
 from calm.part import Part
 from calm.sequence import Rows, allow, block_mask, prefix_rows
 from calm.types import Batch, Task
@@ -109,6 +110,8 @@ class Generator(Part):
         for weight in (self.audio_in.weight, self.segment.weight, self.null_text):
             nn.init.normal_(weight, std=0.02)
         self.expert_enabled = expert is not None
+        #: counts of the batches of one optimizer step, where gradients are accumulated over several
+        self.window: Window | None = None
 
     @property
     def tokenizer(self):
@@ -174,27 +177,37 @@ class Generator(Part):
             return {served: task.new_empty(0) for served in self.expert.tasks}
         return route(self.expert, rows, task)
 
-    def training_residual(self, rows: Rows, task: Tensor, idle: list[Tensor]) -> Residual | None:
-        """The hook by which the backbone meets the expert in training.
+    def training_residual(self, rows: Rows, task: Tensor) -> tuple[Residual | None, Tensor]:
+        """The hook by which the backbone meets the expert in training, and the idle term of the tasks without rows.
 
-        The expert is called in every layer and for every task even without rows: zero rows give zero
-        gradients, which DDP and FSDP need on every rank. Such outputs are collected in ``idle`` (their sum
-        is 0 and belongs in the loss) and leave the hidden states alone, so a task without rows pays nothing.
+        The idle term is 0 and belongs in the loss, see `idle_output`. It leaves the hidden states alone, so a task
+        without rows pays nothing.
         """
-        return None if self.expert is None else routed_residual(self.expert, self.route(rows, task), idle)
+        if self.expert is None:
+            return None, self.null_text.new_zeros(())
+        index = self.route(rows, task)
+        idle = idle_output(self.expert, [served for served in index if not len(index[served])], like=self.null_text)
+        return self._residual(index), idle
 
     def generation_residual(self, rows: Rows, task: Tensor) -> Residual | None:
-        """The hook in generation: the expert is called for tasks with rows alone, and None where there are none."""
-        if self.expert is None:
-            return None
-        index = {served: found for served, found in self.route(rows, task).items() if len(found)}
-        return routed_residual(self.expert, index, []) if index else None
+        """The hook in generation; None where the expert has nothing to do."""
+        return None if self.expert is None else self._residual(self.route(rows, task))
+
+    def _residual(self, index: dict[Task, Tensor]) -> Residual | None:
+        routed = {task: rows for task, rows in index.items() if len(rows)}
+        return routed_residual(self.expert, routed) if routed else None
 
     # Losses -----------------------------------------------------------------------------------
 
     def losses(self, batch: Batch, *, generator: torch.Generator | None = None) -> dict[str, Tensor]:
         """``loss`` = flow + stop_weight * stop, and readings by task. Randomness comes from ``generator``."""
-        return aggregate_losses(self.flow_terms(batch, generator), stop_weight=self.config.stop_weight)
+        terms = self.flow_terms(batch, generator)
+        return aggregate_losses(terms, stop_weight=self.config.stop_weight, window=self.window)
+
+    def parameters_by_loss(self) -> dict[str, list[nn.Parameter]]:
+        """The parameters that each loss trains: the stop head sees detached states, so no parameter has two losses."""
+        stop = list(self.stop.parameters())
+        return {"flow": [p for p in self.parameters() if not any(p is other for other in stop)], "stop": stop}
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         # Readings by task exist only for the tasks of a batch, and ranks hold different ones: reduced over

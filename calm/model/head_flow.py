@@ -57,15 +57,15 @@ class HeadFlow(Generator):
             num_valid=targets.num_valid + k,
             num_copies=0,
         )
-        idle: list[Tensor] = []
+        residual, idle = self.training_residual(rows, prompt.task)
         hidden = self.backbone(
             torch.cat([prefix, self.start_block(len(prompt), k), clean], dim=1),
             positions=rows.position,
             mask=self.training_mask(rows),
-            residual=self.training_residual(rows, prompt.task, idle),
+            residual=residual,
         )[:, prefix.shape[1] :]
         velocity = self._read(hidden[:, :-k], targets)
-        return velocity, self.stop(hidden[:, k:]), sum(idle, start=hidden.new_zeros(()))
+        return velocity, self.stop(hidden[:, k:]), idle
 
     def _read(self, hidden: Tensor, targets: Targets) -> Tensor:
         """Head over all blocks and noisy copies: [B, F, D] -> velocity [B, M, F, C]."""

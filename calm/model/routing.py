@@ -5,7 +5,7 @@ Rows are gathered by index, passed through the FFN of their task, and added back
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor
@@ -16,7 +16,7 @@ from calm.sequence import Rows
 from calm.sequence.layout import TEXT
 from calm.types import TASKS, Task
 
-__all__ = ["route", "routed_residual"]
+__all__ = ["idle_output", "route", "routed_residual"]
 
 
 def route(expert: Expert, rows: Rows, task: Tensor) -> dict[Task, Tensor]:
@@ -29,27 +29,28 @@ def route(expert: Expert, rows: Rows, task: Tensor) -> dict[Task, Tensor]:
     }
 
 
-def routed_residual(expert: Expert, index: Mapping[Task, Tensor], idle: list[Tensor]) -> Residual:
-    """Return the hook by which the backbone meets the expert.
+def idle_output(expert: Expert, tasks: Iterable[Task], *, like: Tensor) -> Tensor:
+    """Return 0, as the sum of the expert's outputs for no rows of ``tasks`` in every layer; ``like`` is [D].
 
-    Args:
-        index: task -> flat indices of its rows. The expert is called for every task that is named here, also
-            without rows; such outputs, whose sum is 0, are collected in ``idle`` and leave the hidden states alone.
+    It belongs in the loss of a batch that lacks these tasks: every weight then has a gradient, of zero, as DDP and
+    FSDP need on every rank. Computed apart from the backbone: within a layer whose activations are recomputed
+    its backward pass would ask for that layer before the others' does.
     """
-    routed = [task for task, rows in index.items() if len(rows)]
-    unrouted = [task for task in index if task not in routed]
-    sizes = [len(index[task]) for task in routed]
-    together = torch.cat([index[task] for task in routed]) if routed else None
+    nothing = like.new_empty(0, like.shape[-1])
+    outputs = [expert(layer, nothing, task).sum() for layer in sorted(expert.layers) for task in tasks]
+    return sum(outputs, start=like.new_zeros(()))
+
+
+def routed_residual(expert: Expert, index: Mapping[Task, Tensor]) -> Residual:
+    """Return the hook by which the backbone meets the expert; ``index`` is task -> flat indices of its rows, at least one."""
+    sizes = [len(rows) for rows in index.values()]
+    together = torch.cat(list(index.values()))
 
     def residual(layer: int, normed: Tensor, hidden: Tensor) -> Tensor:
         if layer not in expert.layers:
             return hidden
-        for task in unrouted:
-            idle.append(expert(layer, normed.new_empty(0, normed.shape[-1]), task).sum())
-        if together is None:
-            return hidden
         parts = normed.flatten(0, 1)[together].split(sizes)
-        outs = [expert(layer, rows, task) for task, rows in zip(routed, parts, strict=True)]
+        outs = [expert(layer, rows, task) for task, rows in zip(index, parts, strict=True)]
         # One addition for all tasks: every one copies the hidden states.
         out = outs[0] if len(outs) == 1 else torch.cat(outs)
         return hidden.flatten(0, 1).index_add(0, together, out.to(hidden.dtype)).view_as(hidden)

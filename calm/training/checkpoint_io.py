@@ -20,7 +20,7 @@ from lightning.fabric.plugins.io import TorchCheckpointIO
 
 from calm.errors import CheckpointError
 
-__all__ = ["AtomicCheckpointIO", "publish", "read_checkpoint", "remove_partials"]
+__all__ = ["AtomicCheckpointIO", "publish", "read_checkpoint", "remove", "remove_partials", "sync_folder"]
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -45,7 +45,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(temporary, path)
-            _sync_folder(path.parent)
+            sync_folder(path.parent)
         except (OSError, RuntimeError) as error:
             # torch.save reports a full disk as a RuntimeError of its zip writer.
             raise CheckpointError(
@@ -67,6 +67,9 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Read a training checkpoint to the CPU, weights-only. Raises CheckpointError where that is impossible."""
     path = Path(path)
+    if path.is_dir():
+        what = "The checkpoint is a folder, of a run that was sharded"
+        raise CheckpointError(what, where=path, hint="continue it with trainer.strategy=fsdp, on any number of devices")
     if not path.is_file():
         raise CheckpointError("No such checkpoint", where=path, hint="check the path, or leave ckpt_path out")
     try:
@@ -84,27 +87,44 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def publish(path: Path, *, name: str) -> Path:
-    """Give the complete file ``path`` a second name in its folder, in one step; a link where possible."""
+    """Give a complete checkpoint, a file or a folder, a second name beside it, in one step; by links where possible."""
     temporary = path.with_name(f".{name}.{uuid.uuid4().hex}.part")
     try:
-        try:
-            os.link(path, temporary)
-        except OSError:  # a file system without hard links
-            shutil.copyfile(path, temporary)
+        if path.is_dir():
+            shutil.copytree(path, temporary, copy_function=_link_or_copy)
+            remove(path.with_name(name))
+        else:
+            _link_or_copy(path, temporary)
         os.replace(temporary, path.with_name(name))
     finally:
         with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
+            remove(temporary)
     return path.with_name(name)
+
+
+def remove(path: Path) -> None:
+    """Remove a checkpoint, a file or a folder, where it exists."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def remove_partials(folder: Path) -> None:
     """Remove what killed processes left of unfinished checkpoints. Nobody may be writing to the folder."""
     for path in folder.glob(".*.ckpt.*.part"):
-        path.unlink(missing_ok=True)
+        remove(path)
 
 
-def _sync_folder(folder: Path) -> None:
+def _link_or_copy(source: str | Path, target: str | Path) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # a file system without hard links
+        shutil.copyfile(source, target)
+
+
+def sync_folder(folder: Path) -> None:
+    """Let what was written into ``folder`` and renamed there reach the disk."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -9,7 +9,7 @@ from typing import Any
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
-from calm.training.checkpoint_io import publish, remove_partials
+from calm.training.checkpoint_io import publish, remove, remove_partials
 from calm.training.interruption import Interrupted, StopReason, StopWatch
 from calm.training.status import note_status
 from calm.training.steps import step_of, window_ends
@@ -86,7 +86,7 @@ class Checkpoints(Callback):
         if numbered and self.num_kept and trainer.is_global_zero:
             publish(self.folder / LAST, name=f"step-{step:08d}.ckpt")
             for old in numbered_checkpoints(self.folder)[: -self.num_kept]:
-                old.unlink(missing_ok=True)
+                remove(old)
 
 
 def numbered_checkpoints(folder: Path) -> list[Path]:

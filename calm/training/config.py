@@ -122,7 +122,11 @@ class TrainerConfig:
     #: devices per node: a number, or auto
     devices: str = "auto"
     num_nodes: int = 1
+    #: "auto" (one process, or ddp), "ddp", "fsdp" (FSDP2: weights and moments sharded over all processes), or
+    #: another name that Lightning knows
     strategy: str = "auto"
+    #: "layers" computes the backbone's layers again in the backward pass instead of keeping their activations
+    activation_checkpointing: Literal["none", "layers"] = "none"
     log_every_steps: int = 10
     #: least time between two signs of life of a rank, which `calm launch` watches
     heartbeat_seconds: float = 10.0

@@ -6,9 +6,7 @@ import functools
 import itertools
 import logging
 import os
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,9 +22,10 @@ from calm.model.checkpoint import save_pretrained
 from calm.model.generator import Generator
 from calm.model.trained_vae import vae_hash
 from calm.part import Part
-from calm.training.checkpoint_io import AtomicCheckpointIO
+from calm.training.accumulation import ExactAccumulation
+from calm.training.adapters import AdapterCheckpoints
 from calm.training.checkpoints import Checkpoints
-from calm.training.config import CurriculumConfig, OptimConfig, TrainerConfig
+from calm.training.config import CurriculumConfig, TrainerConfig
 from calm.training.curriculum import CurriculumCallback, longest_at, weights_at
 from calm.training.ema import EMA
 from calm.training.guards import NonFiniteGuard
@@ -40,8 +39,10 @@ from calm.training.optim import build_optimizer
 from calm.training.progress import ProgressLine
 from calm.training.run_folder import ConfigStamp, prepare_run
 from calm.training.samples import Render, SampleRenderer
+from calm.training.sharding import full_state
 from calm.training.status import failures_noted, note_status
 from calm.training.steps import SeedBatches, step_of
+from calm.training.trainer import build_trainer, engine_of, quiet_lightning
 from calm.training.validation import ValidationByTask
 from calm.types import Batch, Task, Waveform
 from calm.vae.statistics import measure_statistics
@@ -145,12 +146,12 @@ def _train(
     ema, stamp = EMA(config.optim.ema_decay), ConfigStamp(config)
     history = History(config.run_dir / "history.csv")
     own = _build_callbacks(root, config, ema, progress=progress)
-    with _quiet_lightning(), torch.random.fork_rng():
-        trainer = _build_trainer(config.trainer, config.optim, root=root)(
+    with quiet_lightning(), torch.random.fork_rng():
+        trainer = build_trainer(config.trainer, config.optim, root=root)(
             default_root_dir=config.run_dir,
             logger=[history, *build_loggers(config.logger, run_dir=config.run_dir, run_name=config.name)],
             callbacks=[KeepHistory(history), stamp, *callbacks, *own, MissedValidation(history)],
-            plugins=[AtomicCheckpointIO(check=stamp.check)],
+            **engine_of(root, config.trainer, stamp),
         )
         prepare_network(config.trainer.num_nodes)
         trainer.fit(root, datamodule=data, ckpt_path=checkpoint, weights_only=True)
@@ -164,7 +165,11 @@ def _build_callbacks(root: Part, config: RunConfig, ema: EMA, *, progress: bool)
     if _takes_our_optimizer(root):
         root.configure_optimizers = functools.partial(build_optimizer, root, config.optim)
         callbacks.append(CurriculumCallback(config.curriculum, optim=config.optim, total_steps=steps))
+    if settings.grad_accum_steps > 1 and hasattr(root, "parameters_by_loss"):
+        callbacks.append(ExactAccumulation())
     callbacks += [NonFiniteGuard(), ema, ReturnFreedMemory()]
+    if config.lora is not None and config.lora.name != "none":
+        callbacks.append(AdapterCheckpoints(root))
     if hasattr(root, "errors_by_noise"):
         callbacks.append(ValidationByTask(num_bins=settings.num_noise_bins, seed=config.seed))
     if progress:
@@ -187,31 +192,6 @@ def _build_callbacks(root: Part, config: RunConfig, ema: EMA, *, progress: bool)
     return [*callbacks, checkpoints, samples]
 
 
-def _build_trainer(settings: TrainerConfig, optim: OptimConfig, *, root: Part) -> functools.partial[Trainer]:
-    automatic = root.automatic_optimization
-    return functools.partial(
-        Trainer,
-        accelerator=settings.accelerator,
-        devices=int(settings.devices) if settings.devices.isdigit() else settings.devices,
-        num_nodes=settings.num_nodes,
-        strategy=settings.strategy,
-        precision=settings.precision,
-        max_steps=settings.max_steps,
-        max_epochs=-1,
-        check_val_every_n_epoch=None,
-        val_check_interval=max(1, settings.val_every_steps) * settings.grad_accum_steps,
-        limit_val_batches=1.0 if settings.val_every_steps else 0,
-        num_sanity_val_steps=0,
-        accumulate_grad_batches=settings.grad_accum_steps if automatic else 1,
-        gradient_clip_val=optim.max_grad_norm if automatic else None,
-        log_every_n_steps=settings.log_every_steps,
-        use_distributed_sampler=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
-
-
 def _takes_our_optimizer(root: Part) -> bool:
     return type(root).configure_optimizers is Part.configure_optimizers
 
@@ -229,10 +209,12 @@ def _renderer(root: LightningModule, *, config: RunConfig) -> Render:
 def _finish(root: Part, data: LightningDataModule, *, config: RunConfig, trainer: Trainer, ema: EMA) -> FitResult:
     ema.copy_to(root)
     export = config.run_dir / "export"
+    state = full_state(root)
     if trainer.is_global_zero:
         if hasattr(root, "vae") and _is_trained(root.vae):
             _measure(root, data, config.trainer)
-        save_pretrained(export, model=root, config=config)
+            state = root.state_dict()
+        save_pretrained(export, model=root, config=config, state=state)
     return FitResult(run_dir=config.run_dir, step=step_of(trainer), export=export)
 
 
@@ -274,20 +256,3 @@ def device_of(settings: TrainerConfig) -> torch.device:
     if settings.accelerator == "cpu" or not torch.cuda.is_available():
         return torch.device("cpu")
     return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
-
-
-@contextmanager
-def _quiet_lightning() -> Iterator[None]:
-    """Silence start-up chatter and warnings about what is meant: loaders without length, a frozen VAE in eval mode."""
-    loggers = [logging.getLogger(f"lightning.{name}") for name in ("pytorch", "fabric")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            for message in (".*does not have many workers.*", ".*module\\(s\\) in eval mode.*", ".*LeafSpec.*"):
-                warnings.filterwarnings("ignore", message=message)
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)

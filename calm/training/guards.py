@@ -9,6 +9,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
 from calm.errors import CalmError
+from calm.training.sharding import full
 
 __all__ = ["NonFiniteGuard"]
 
@@ -38,7 +39,7 @@ class NonFiniteGuard(Callback):
     ) -> None:
         self._fresh_window = True
         parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-        norm = torch.nn.utils.get_total_norm([p.grad for p in parameters])
+        norm = full(torch.nn.utils.get_total_norm([p.grad for p in parameters]))
         if bool(torch.isfinite(norm)):
             self.num_in_a_row = 0
             pl_module.log_dict({"train/grad_norm": norm, "train/skipped_steps": float(self.num_skipped)})

@@ -15,8 +15,11 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.utilities import rank_zero_only
 
-from calm.config import RunConfig, save_config
+from calm.config import SETTINGS, RunConfig, save_config
+from calm.config.records import default_values
+from calm.config.schema import schema_of
 from calm.errors import CheckpointError, ConfigError
+from calm.model.format import FORMAT_KEY, FORMAT_VERSION, check_format
 from calm.training.checkpoints import CHECKPOINTS, LAST, numbered_checkpoints
 
 __all__ = ["ConfigStamp", "differences", "prepare_run"]
@@ -74,9 +77,15 @@ def prepare_run(config: RunConfig) -> Path | None:
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
     """Return the dotted keys that must not change within a run and did, with both values."""
-    flat_old, flat_new = _flatten(old), _flatten(new)
+    flat_old, flat_new = _flatten(_with_all_settings(old)), _flatten(_with_all_settings(new))
     keys = [key for key in sorted({*flat_old, *flat_new}) if _is_bound(key)]
     return {key: (flat_old.get(key), flat_new.get(key)) for key in keys if flat_old.get(key) != flat_new.get(key)}
+
+
+def _with_all_settings(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration, perhaps of an older release, with the defaults of settings that it does not have."""
+    groups = {group: {**default_values(schema_of(group)), **(config.get(group) or {})} for group in SETTINGS}
+    return {**config, **groups}
 
 
 class ConfigStamp(Callback):
@@ -87,9 +96,11 @@ class ConfigStamp(Callback):
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         checkpoint["config"] = self.config
+        checkpoint[FORMAT_KEY] = FORMAT_VERSION
 
     def check(self, checkpoint: Mapping[str, Any], path: Path) -> None:
         """Raise CheckpointError, naming the keys, where ``checkpoint`` belongs to another configuration."""
+        check_format(checkpoint.get(FORMAT_KEY), where=path)
         if "config" not in checkpoint:
             raise CheckpointError("The checkpoint says nothing about its configuration", where=path)
         found = differences(checkpoint["config"], self.config)
@@ -113,10 +124,10 @@ def _find_checkpoint(ckpt_path: str | None, folder: Path) -> Path | None:
     if ckpt_path is None:
         return None
     if ckpt_path == "last":
-        candidates = [path for path in (*numbered_checkpoints(folder), folder / LAST) if path.is_file()]
+        candidates = [path for path in (*numbered_checkpoints(folder), folder / LAST) if path.exists()]
         return candidates[-1] if candidates else None
     path = Path(ckpt_path).expanduser()
-    if not path.is_file():
+    if not path.exists():
         kept = [candidate.name for candidate in folder.glob("*.ckpt")]
         raise CheckpointError("No such checkpoint", where=path, allowed=["last", *sorted(kept)])
     return path

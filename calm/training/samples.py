@@ -15,6 +15,7 @@ from torch import nn
 from calm.audio import write
 from calm.safety import stamp
 from calm.training.ema import EMA
+from calm.training.sharding import whole
 from calm.training.steps import step_of, window_ends
 from calm.types import Task, Waveform
 
@@ -63,9 +64,11 @@ class SampleRenderer(Callback):
 
     def _render(self, trainer: Trainer, pl_module: LightningModule) -> None:
         step = step_of(trainer)
-        if self.prompts and trainer.is_global_zero:
-            with self.ema.averaged(pl_module), evaluating(pl_module), torch.no_grad():
-                self.render(pl_module, step=step)
+        if self.prompts:
+            # All ranks take part: where the weights are sharded, each has a slice of them.
+            with self.ema.averaged(pl_module), evaluating(pl_module), torch.no_grad(), whole(pl_module):
+                if trainer.is_global_zero:
+                    self.render(pl_module, step=step)
         trainer.strategy.barrier("samples")
 
     def render(self, root: LightningModule, *, step: int) -> list[Path]:

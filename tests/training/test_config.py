@@ -11,7 +11,7 @@ def test_the_shipped_files_of_every_group_load():
     for group, option in [
         *[("curriculum", name) for name in ("default", "no_expert", "two_stage", "demo")],
         *[("optim", name) for name in ("default", "demo")],
-        *[("trainer", name) for name in ("default", "cpu", "demo")],
+        *[("trainer", name) for name in ("default", "cpu", "demo", "ddp", "fsdp", "finetune")],
         *[("logger", name) for name in ("csv", "tensorboard", "wandb")],
     ]:
         config = load_config(["model=vae_stage", f"{group}={option}"])
