@@ -55,14 +55,14 @@ class Launch:
 
 
 def test_a_killed_and_a_stopped_worker_are_restarted_and_the_run_ends_done(folder, words):
-    launch = Launch(folder / "restarted", *words, "trainer.max_steps=200", "trainer.val_every_steps=0")
+    launch = Launch(folder / "restarted", *words, "trainer.max_steps=100", "trainer.val_every_steps=0")
     first = launch.wait_for_training(step=4)
     os.kill(first.pid, signal.SIGKILL)
     second = launch.wait_for_training(after=first, step=8)
     os.kill(second.pid, signal.SIGSTOP)
     third = launch.wait_for_training(after=second, step=8)
     code, said = launch.end()
-    assert code == 0 and "done at step 200 after" in said, said
+    assert code == 0 and "done at step 100 after" in said, said
     # Two restarts; on a machine that hardly gives it a second, a slow worker may be taken for a stopped one as well.
     assert "a worker failed or was killed; restart 1 of 5" in said and "made no progress" in said
     assert said.count("; restart ") >= 2
