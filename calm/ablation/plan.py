@@ -157,6 +157,12 @@ def _check(config: RunConfig) -> None:
             f"a multiple of {len(TASKS)}",
         ),
         (
+            config.data.max_frames_per_batch is None,
+            "A budget of frames gives mixed and single runs other clips",
+            "data.max_frames_per_batch",
+            "null",
+        ),
+        (
             config.data.source.get("name") == "planned",
             f"The source '{config.data.source.get('name')}' promises no order of the clips",
             "data.source.name",

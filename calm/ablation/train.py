@@ -40,13 +40,13 @@ def check_vae(config: RunConfig) -> None:
 
 def check_shards(config: RunConfig) -> None:
     """Raise DataError where a task has so few clips that the plan of the data would shorten its windows."""
-    shards = ShardSet.open(config.data.train)
+    shards = ShardSet.open(config.data.train_urls)
     least = config.data.batch_size * config.data.source.get("bucket_steps", 1)
     few = [f"{task} {len(rows)}" for task, rows in shards.by_task.items() if len(rows) < least]
     if few:
         raise DataError(
             f"Too few clips to give mixed and single runs the same ones: {', '.join(few)}",
-            where=config.data.train,
+            where=config.data.train_urls,
             allowed=f"{least} of each task: data.batch_size times data.source.bucket_steps",
             hint="set data.source.bucket_steps=1 or a smaller data.batch_size",
         )
@@ -104,4 +104,4 @@ def seconds_per_step(plan: AblationPlan) -> float:
 
 
 def _fingerprints(config: RunConfig) -> list[str]:
-    return [ShardSet.open(shards).fingerprint for shards in (config.data.train, config.data.validation)]
+    return [ShardSet.open(shards).fingerprint for shards in (config.data.train_urls, config.data.validation)]

@@ -90,12 +90,15 @@ class CalmDataModule(LightningDataModule):
             )
         weights_at = self.weights_at or self._equal_weights()
         settings = SourceSettings(
-            urls=self.config.train,
+            sources=self.config.train_sources,
             batch_size=self.config.batch_size,
             seed=self.seed,
             weights_at=_PerOptimizerStep(weights_at, accumulation),
             longest_at=None if self.longest_at is None else _PerOptimizerStep(self.longest_at, accumulation),
             cut=self.cut,
+            max_frames=self.config.max_frames_per_batch,
+            frame_rate=self.sample_rate / self.hop,
+            frame_multiple=self.config.frame_multiple,
             reference_probability=self._reference_probability,
             reference_attributes=self.config.reference_attributes,
             rank=rank,
@@ -104,7 +107,7 @@ class CalmDataModule(LightningDataModule):
             max_bad_share=self.config.max_bad_share,
         )
         self.source = registry.build("source", dict(self.config.source), settings=settings)
-        self._check_latents(self.source.latents, where=self.config.train)
+        self._check_latents(self.source.latents, where=self.config.train_urls)
         self._place = place
 
     def train_dataloader(self) -> DataLoader[Any]:
@@ -156,6 +159,9 @@ class CalmDataModule(LightningDataModule):
             "source": dict(self.config.source),
             "seed": self.seed,
             "batch_size": self.config.batch_size,
+            # None, as in checkpoints from before there were such things
+            "max_frames_per_batch": self.config.max_frames_per_batch,
+            "sources": [[source.name, source.weight] for source in self.config.sources] or None,
         }
 
     @property
@@ -203,7 +209,7 @@ class CalmDataModule(LightningDataModule):
         return 0, 1, 1
 
     def _equal_weights(self) -> Callable[[int], Mapping[str, float]]:
-        shards = ShardSet.open(self.config.train)
+        shards = ShardSet.open(self.config.train_urls)
         return _Constant({str(task): 1.0 for task in TASKS if shards.by_task[task]})
 
 

@@ -65,17 +65,20 @@ class ExampleReader:
         return Example(
             sample=self.shards.read(row, start_seconds=start, max_seconds=cut.seconds),
             complete=cut.complete,
-            reference=self._reference(row, self._rng("reference", draw, row)),
+            reference=self._reference(row, draw),
             rng=self._rng("describe", draw, row),
         )
 
     def _rng(self, purpose: str, draw: Draw, row: int) -> np.random.Generator:
         return generator(self.seed, purpose, draw.task.id, row, draw.number)
 
-    def _reference(self, row: int, rng: np.random.Generator) -> Sample | None:
+    def _reference(self, row: int, draw: Draw) -> Sample | None:
         speaker = self.shards.rows[row].clip.speaker
         others = self._references.get(speaker) if speaker and _is_speech(self.shards, row) else None
-        if others is None or rng.random() >= self.reference_probability:
+        if others is None:
+            return None
+        rng = self._rng("reference", draw, row)
+        if rng.random() >= self.reference_probability:
             return None
         others = others[others != row]
         if not len(others):

@@ -6,10 +6,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from calm.data.batching import Batching, ByClips, ByFrames
 from calm.data.examples import Example, ExampleReader
 from calm.data.plan import Draw, Plan
-from calm.data.shards import ShardSet
 from calm.data.source import BadClips, Source, SourceSettings
+from calm.data.sources import open_sources
 from calm.errors import ConfigError, DataError
 from calm.registry import register
 
@@ -22,7 +23,8 @@ class PlannedSource(Source):
 
     @dataclass(frozen=True, kw_only=True)
     class Config:
-        """``bucket_steps``: steps whose draws are sorted by length together; 1 sorts within the batch only."""
+        """``bucket_steps``: steps whose draws are sorted by length together; 1 sorts within the batch only. With a
+        budget of frames more is better: 64 pads little."""
 
         name: Literal["planned"] = "planned"
         bucket_steps: int = 8
@@ -31,16 +33,19 @@ class PlannedSource(Source):
         if config.bucket_steps < 1:
             raise ConfigError(f"bucket_steps is {config.bucket_steps}", where="data.source.bucket_steps", allowed=">= 1")
         self.settings = settings
-        self.shards = ShardSet.open(settings.urls)
+        self.shards, source_of = open_sources(settings.sources)
         self.fingerprint, self.latents = self.shards.fingerprint, self.shards.latents
+        seconds = [min(row.clip.seconds, settings.cut.seconds) for row in self.shards.rows]
         self.plan = Plan(
             self.shards.by_task,
-            seconds=[min(row.clip.seconds, settings.cut.seconds) for row in self.shards.rows],
-            batch_size=settings.batch_size,
+            seconds=seconds,
+            batching=_batching(settings, max(seconds, default=0.0)),
             seed=settings.seed,
             weights_at=settings.weights_at,
             longest_at=settings.longest_at,
             bucket_steps=config.bucket_steps,
+            source_of=source_of,
+            source_weights=[source.weight for source in settings.sources],
         )
         self.reader = ExampleReader(
             self.shards,
@@ -83,3 +88,16 @@ class PlannedSource(Source):
             else:
                 self.bad_clips.good()
                 return example
+
+
+def _batching(settings: SourceSettings, longest_seconds: float) -> Batching:
+    if settings.max_frames is None:
+        return ByClips(settings.batch_size)
+    budget = ByFrames(
+        max_frames=settings.max_frames,
+        longest_seconds=longest_seconds,
+        frame_rate=settings.frame_rate,
+        frame_multiple=settings.frame_multiple,
+    )
+    budget.check_ranks(settings.world_size)
+    return budget

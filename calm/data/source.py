@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from calm.data.config import ShardSource
 from calm.data.cut import Cutter
 from calm.data.examples import Example
 from calm.data.latents import LatentFormat
@@ -23,8 +24,11 @@ class SourceSettings:
     """What every source is built with, beside its own ``Config``.
 
     Args:
-        urls: folder, shard or glob (or URLs, where the source can); several joined by commas.
+        sources: shards with weights; their ``urls`` are folders, shards or globs (or URLs, where the source can).
         batch_size: rows of the *global* batch. rank, world_size: the part that this process gets.
+        max_frames: padded latent frames of the global batch, which then holds as many rows as fit; None holds
+            ``batch_size``.
+        frame_rate: latents a second. frame_multiple: batches are padded to a multiple of this many latents.
         seed: of every random decision.
         weights_at: step -> weight of every task.
         longest_at: step -> seconds of the longest clip that may be drawn, by task; None draws any.
@@ -35,11 +39,14 @@ class SourceSettings:
         max_bad_share: share of unreadable clips above which training stops.
     """
 
-    urls: str
+    sources: tuple[ShardSource, ...]
     batch_size: int
     seed: int
     weights_at: Callable[[int], Mapping[str, float]]
     cut: Cutter
+    max_frames: int | None = None
+    frame_rate: float = 1.0
+    frame_multiple: int = 1
     reference_probability: float = 0.0
     reference_attributes: tuple[str, ...] = ()
     longest_at: Callable[[int], Mapping[str, float]] | None = None

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
+
 from calm import audio
 from calm.data.examples import Example
 from calm.data.latents import LATENT_EXTENSION
@@ -32,14 +34,15 @@ class WebDatasetSource(Source):
     """Streams local or http(s) shards in random order; resumes the mixture, not the exact clips.
 
     Statistically restartable only: shards are drawn with replacement and clips shuffled in a buffer, both
-    from (seed, first step, rank, worker). http(s) goes through the program curl. The tasks come as the shards hold them: task weights and
+    from (seed, first step, rank, worker). Sources are drawn by their weights, clip by clip, so their shares hold in
+    expectation. http(s) goes through the program curl. The tasks come as the shards hold them: task weights and
     reference clips need the indexes of the ``planned`` source, and are not applied here.
     Members are read as bytes and decoded by our own readers; nothing is unpickled, no command is run.
     """
 
     @dataclass(frozen=True, kw_only=True)
     class Config:
-        """``shuffle_clips``: size of the shuffle buffer, in clips that are not yet decoded."""
+        """``shuffle_clips``: size of the shuffle buffer, in clips that are not yet decoded, for each source."""
 
         name: Literal["webdataset"] = "webdataset"
         shuffle_clips: int = 1000
@@ -52,7 +55,15 @@ class WebDatasetSource(Source):
                 hint="use data.source.name=planned, or a curriculum without this limit",
             )
         self.config, self.settings = config, settings
-        self.urls = _expand(settings.urls)
+        if settings.max_frames is not None:
+            raise ConfigError(
+                "Streaming cannot fill batches by length, which it does not know before it reads a clip",
+                where="data.max_frames_per_batch",
+                allowed="null",
+                hint="use data.source.name=planned, or data.batch_size",
+            )
+        self.urls_by_source = [_expand(source.urls) for source in settings.sources]
+        self.urls = [url for urls in self.urls_by_source for url in urls]
         self.fingerprint = hashlib.sha256("\n".join(self.urls).encode()).hexdigest()[:16]
         self.bad_clips = BadClips(settings.bad_clips_path, max_share=settings.max_bad_share)
 
@@ -71,15 +82,25 @@ class WebDatasetSource(Source):
         """Nothing to take over: a stream starts anew."""
 
     def _clips(self, first_step: int, worker: int) -> Iterator[dict[str, Any]]:
-        """Yield ``{__key__, __url__, extension: bytes}`` forever, or a DataError in place of a damaged rest of a shard."""
+        """Yield clips of the sources by their weights, forever."""
+        place = (first_step, self.settings.rank, worker)
+        streams = [self._stream(number, *place) for number in range(len(self.urls_by_source))]
+        weights = np.array([source.weight for source in self.settings.sources])
+        rng = generator(self.settings.seed, "sources", *place)
+        while True:
+            yield next(streams[rng.choice(len(streams), p=weights / weights.sum())])
+
+    def _stream(self, source: int, *place: int) -> Iterator[dict[str, Any]]:
+        """Yield ``{__key__, __url__, extension: bytes}`` of a source, or an error in place of a damaged rest of a shard."""
         import webdataset
         from webdataset import utils
 
         # What WDS_SECURE=1 does where it is set before the import: no pipe:, no unpickling, no rewriting of URLs.
         utils.enforce_security = True
-        rng = generator(self.settings.seed, "stream", first_step, self.settings.rank, worker)
+        # The first source is streamed as if it were alone.
+        rng = generator(self.settings.seed, "stream", *place, *([source] if source else []))
         seed = int(rng.integers(2**31))
-        shards = webdataset.ResampledShards(self.urls, seed=seed, worker_seed=lambda: 0, deterministic=True)
+        shards = webdataset.ResampledShards(self.urls_by_source[source], seed=seed, worker_seed=lambda: 0, deterministic=True)
         shuffle = webdataset.shuffle(self.config.shuffle_clips, rng=random.Random(seed))
         return iter(webdataset.DataPipeline(shards, _members, shuffle))
 

@@ -78,7 +78,7 @@ def _one_clip_of_each_task(root: Generator, config: RunConfig) -> tuple[Batch, l
     data = CalmDataModule(
         config.data, sample_rate=vae.sample_rate, channels=vae.channels, hop=vae.hop, tokenizer=root.tokenizer
     )
-    shards = ShardSet.open(config.data.train)
+    shards = ShardSet.open(config.data.train_urls)
     reader = ExampleReader(shards, cut=ClipCut(MAX_CLIP_SECONDS), reference_probability=0.0, seed=config.seed)
     draws = [Draw(task, choose_row(shards, task, seconds=CLIP_SECONDS), 0) for task in TASKS if shards.by_task[task]]
     examples = [reader.read(draw) for draw in draws]

@@ -10,7 +10,9 @@ from typing import TypeVar
 import torch
 
 from calm.config import RunConfig
+from calm.data.batching import ByFrames
 from calm.data.shards import ShardSet
+from calm.data.sources import open_sources
 from calm.errors import CalmError
 from calm.model.build import build_model
 from calm.model.generator import Generator
@@ -58,13 +60,51 @@ class Case:
     @cached_property
     def train(self) -> ShardSet | None:
         """The training shards. A source that streams needs no index, and then there is nothing to open."""
-        return self._open("data.train", lambda: ShardSet.open(self.config.data.train)) if self.is_planned else None
+        return None if self._sources is None else self._sources[0]
+
+    @property
+    def source_of(self) -> list[int]:
+        """The number of the source of each training clip; empty without shards."""
+        return [] if self._sources is None else self._sources[1]
+
+    @cached_property
+    def _sources(self) -> tuple[ShardSet, list[int]] | None:
+        return self._open("data.train", lambda: open_sources(self.config.data.train_sources)) if self.is_planned else None
 
     @cached_property
     def validation(self) -> ShardSet | None:
         """The validation shards; None also where the configuration names none."""
         spec = self.config.data.validation
         return self._open("data.validation", lambda: ShardSet.open(spec)) if spec else None
+
+    def seconds_of(self, task: Task) -> list[float]:
+        """Lengths of a task's training clips, cut to the maximum; half the maximum where no shards tell."""
+        most = self.config.data.max_seconds
+        rows = [] if self.train is None else self.train.by_task[task]
+        return [min(self.train.rows[row].clip.seconds, most) for row in rows] or [most / 2]
+
+    @cached_property
+    def budget(self) -> ByFrames | None:
+        """The budget of frames of a batch; None where a batch is a number of clips. Raises ConfigError."""
+        config = self.config.data
+        if config.max_frames_per_batch is None or self.root is None:
+            return None
+        clips = [] if self.train is None else [row.clip.seconds for row in self.train.rows]
+        return ByFrames(
+            max_frames=config.max_frames_per_batch,
+            longest_seconds=min(config.max_seconds, max(clips, default=config.max_seconds)),
+            frame_rate=self.root.vae.frame_rate,
+            frame_multiple=config.frame_multiple,
+        )
+
+    @cached_property
+    def clips_per_batch(self) -> float:
+        """Clips of a global batch; with a budget of frames the average, roughly: of every task as many."""
+        budget = self._open("data.max_frames_per_batch", lambda: self.budget)
+        if budget is None or not self.trained_tasks:
+            return self.config.data.batch_size
+        means = [sum(map(budget.size, seconds)) / len(seconds) for seconds in map(self.seconds_of, self.trained_tasks)]
+        return budget.max_frames * len(means) / sum(means)
 
     @property
     def is_planned(self) -> bool:

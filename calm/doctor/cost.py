@@ -37,7 +37,7 @@ class Rows:
     speech: float
 
 
-def step_flops(root: Generator, rows: Rows, *, clips: int) -> float:
+def step_flops(root: Generator, rows: Rows, *, clips: float) -> float:
     """Return the floating-point operations of one optimizer step over ``clips`` clips (formula above)."""
     parts = count_parameters(root).by_part
     expert = parts.get("expert", 0) / max(1, len(root.expert.tasks)) if root.expert is not None else 0
@@ -67,7 +67,7 @@ def check_cost(case: Case) -> Iterator[Finding]:
     root = case.generator
     if root is None:
         return
-    clips = case.config.data.batch_size * case.config.trainer.grad_accum_steps
+    clips = case.clips_per_batch * case.config.trainer.grad_accum_steps
     phases = [(last - first, step_flops(root, _average(case, phase), clips=clips)) for phase, first, last in case.phases]
     total = sum(steps * flops for steps, flops in phases)
     steps = sum(steps for steps, _ in phases)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from calm.data.shards import find_shards
 from calm.doctor.case import Case
 from calm.doctor.finding import Finding, Level
+from calm.errors import ConfigError
 
 __all__ = ["check_inputs"]
 
@@ -36,6 +37,11 @@ def _batch(case: Case) -> Iterator[Finding]:
             value=f"{size} / {world}",
             hint=f"set data.batch_size to a multiple of {world}",
         )
+    try:
+        if case.budget is not None:
+            case.budget.check_ranks(world)
+    except ConfigError as error:
+        yield Finding.of_error(error, where="data.max_frames_per_batch")
 
 
 def _for_workers(case: Case) -> Iterator[Finding]:
@@ -44,7 +50,7 @@ def _for_workers(case: Case) -> Iterator[Finding]:
     readers = case.world_size * workers
     value = f"{case.world_size} ranks x {workers} workers"
     if case.train is not None:
-        fits = len(case.train.rows) >= case.config.data.batch_size
+        fits = len(case.train.rows) >= case.clips_per_batch
         yield Finding(
             level=Level.OK if fits else Level.WARNING,
             what="Every worker reads from every shard" if fits else "There are fewer clips than a batch holds",
@@ -52,8 +58,8 @@ def _for_workers(case: Case) -> Iterator[Finding]:
             value=f"{value}, {len(case.train.paths)} shards, {len(case.train.rows)} clips",
             hint="" if fits else "pack more clips, or lower data.batch_size: clips come up twice in one batch",
         )
-    elif not case.is_planned and "://" not in case.config.data.train:
-        count = len(find_shards(case.config.data.train))
+    elif not case.is_planned and "://" not in case.config.data.train_urls:
+        count = len(find_shards(case.config.data.train_urls))
         yield Finding(
             level=Level.OK if count >= readers else Level.WARNING,
             what=f"{count} shards are streamed by {readers} readers",

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import torch
 
+from calm.data.batching import ByFrames
 from calm.data.examples import REFERENCE_SECONDS
 from calm.doctor.activations import BatchShape, activation_bytes
 from calm.doctor.case import Case
@@ -109,28 +110,52 @@ def predict(
 def largest_batch(case: Case) -> BatchShape:
     """The largest batch of one rank: its clips, all as long as the longest that may be drawn.
 
-    The plan sorts clips by length, so the longest do come together. Without shards the limits of the configuration
-    stand in for the clips.
+    The plan sorts clips by length, so the longest do come together. With a budget of frames a batch of shorter clips
+    has more of them, and more rows before them: of all lengths the one whose activations are largest. Without shards
+    the limits of the configuration stand in for the clips.
     """
-    config, root = case.config.data, case.generator
-    seconds, text = config.max_seconds, TEXT_LENGTH
-    tasks = case.trained_tasks
+    config, root, budget = case.config.data, case.generator, case.budget
+    lengths = {config.max_seconds: TEXT_LENGTH}
     if case.train is not None:
-        clips = [case.train.rows[row].clip for task in tasks for row in case.train.by_task[task]]
-        seconds = min(seconds, max((clip.seconds for clip in clips), default=seconds))
-        text = max((clip.text_length for clip in clips), default=text)
+        clips = [case.train.rows[row].clip for task in case.trained_tasks for row in case.train.by_task[task]]
+        lengths = _longest_texts([(min(clip.seconds, config.max_seconds), clip.text_length) for clip in clips], budget) or lengths
+    if budget is None:
+        return _shape(case, clips=config.batch_size, seconds=max(lengths), text=max(lengths.values()))
+    shapes = [
+        _shape(case, clips=budget.max_frames // budget.size(seconds), seconds=seconds, text=text)
+        for seconds, text in lengths.items()
+    ]
+    kind, device = Precision.of(case.config.trainer.precision), "cpu" if case.on_cpu else "cuda"
+    return max(
+        shapes, key=lambda shape: (activation_bytes(root, shape, kind, device=device) or 0, shape.clips * shape.frames)
+    )
+
+
+def _longest_texts(clips: list[tuple[float, int]], budget: ByFrames | None) -> dict[float, int]:
+    """Seconds of the longest clip of each padded size -> the longest text of clips up to it."""
+    found: dict[int, tuple[float, int]] = {}
+    text = 0
+    for seconds, length in sorted(clips):
+        text = max(text, length)
+        found[0 if budget is None else budget.size(seconds)] = (seconds, text)
+    return dict(found.values())
+
+
+def _shape(case: Case, *, clips: int, seconds: float, text: int) -> BatchShape:
+    """One rank's part of a global batch of so many clips of one length."""
+    config, root = case.config.data, case.generator
     unit = math.lcm(config.frame_multiple, *root.config.block_sizes)
     rate = root.vae.frame_rate
-    speaks = Task.SPEECH in tasks
+    speaks = Task.SPEECH in case.trained_tasks
     reference = math.ceil(REFERENCE_SECONDS[1] * rate) if config.reference_probability and speaks else 0
-    clips = -(-config.batch_size // case.world_size)
+    share = -(-clips // case.world_size)
     has_expert = root.expert is not None and any(phase.expert == "on" for phase, _, _ in case.phases)
     return BatchShape(
-        clips=clips,
+        clips=share,
         prefix=reference + text + DESCRIPTION_TOKENS,
         reference=reference,
         frames=-(-math.ceil(seconds * rate) // unit) * unit,
-        speech=clips if has_expert and speaks else 0,
+        speech=share if has_expert and speaks else 0,
     )
 
 
@@ -177,7 +202,7 @@ def _against(memory: Memory, available: int | None, *, where: str) -> Finding:
         return Finding(level=Level.OK, what=what, where=where, value=str(memory), hint=hint)
     share = memory.total / available
     level = Level.ERROR if share > 1 else Level.WARNING if share > CLOSE else Level.OK
-    hint = "lower data.batch_size and raise trainer.grad_accum_steps, lower data.max_seconds, or use more ranks"
+    hint = "lower data.batch_size (or data.max_frames_per_batch) and raise trainer.grad_accum_steps, lower data.max_seconds, or use more ranks"
     return Finding(
         level=level,
         what="Predicted memory fits" if level is Level.OK else "Predicted memory is too near the limit, or above it",

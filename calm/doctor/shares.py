@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from calm.data.shards import ShardSet
@@ -32,6 +33,7 @@ def check_shares(case: Case) -> Iterator[Finding]:
             for task in TASKS:
                 if phase.task_weights.get(str(task), 0.0) > 0:
                     yield _share(case, phase, task, steps=last - first)
+        yield from _sources(case)
     if case.validation is not None:
         yield from _validated(case)
 
@@ -44,10 +46,10 @@ def _share(case: Case, phase, task: Task, *, steps: int) -> Finding:
         short = f" of at most {limit:g} s" if limit is not None else ""
         hint = f"add clips, or set the weight of {task} to 0 in curriculum.phases"
         return Finding(
-            level=Level.ERROR, what=f"No clip of {task}{short}", where=where, value=case.config.data.train, hint=hint
+            level=Level.ERROR, what=f"No clip of {task}{short}", where=where, value=case.config.data.train_urls, hint=hint
         )
     share = phase.task_weights[str(task)] / sum(phase.task_weights.values())
-    draws = steps * case.config.data.batch_size * case.config.trainer.grad_accum_steps * share
+    draws = steps * case.clips_per_batch * case.config.trainer.grad_accum_steps * share
     epochs = draws / len(seconds)
     many = epochs > MANY_EPOCHS
     return Finding(
@@ -57,6 +59,18 @@ def _share(case: Case, phase, task: Task, *, steps: int) -> Finding:
         value=f"{len(seconds)} clips, {sum(seconds) / 3600:.2f} h, each drawn {epochs:.3g} times",
         hint="add clips, shorten the phase, or stop where the validation error rises" if many else "",
     )
+
+
+def _sources(case: Case) -> Iterator[Finding]:
+    """Which sources a task is drawn from, by name."""
+    sources = case.config.data.sources
+    for task in case.trained_tasks if sources else ():
+        counts = Counter(case.source_of[row] for row in case.train.by_task[task])
+        total = sum(sources[number].weight for number in counts)
+        shown = [
+            f"{sources[number].name} {sources[number].weight / total:.0%} ({count} clips)" for number, count in sorted(counts.items())
+        ]
+        yield Finding(level=Level.OK, what=f"Sources of {task}", where="data.sources", value=", ".join(shown))
 
 
 def _seconds(shards: ShardSet, task: Task, limit: float | None) -> Sequence[float]:

@@ -121,7 +121,9 @@ def _relocated(config: RunConfig, *, name: str) -> RunConfig:
         parts = [Path(part.strip()) for part in spec.split(",")] if spec else []
         return ",".join(part.name if part.is_absolute() else str(part) for part in parts) or None
 
-    data = dataclasses.replace(config.data, train=local(config.data.train), validation=local(config.data.validation))
+    sources = tuple(dataclasses.replace(source, urls=local(source.urls)) for source in config.data.sources)
+    paths = {"train": local(config.data.train), "validation": local(config.data.validation), "sources": sources}
+    data = dataclasses.replace(config.data, **paths)
     return dataclasses.replace(config, name=name, run_dir=None, data=data)
 
 

@@ -101,7 +101,7 @@ def _tasks(config: RunConfig) -> list[str]:
 
 def _hours_of_data(config: RunConfig) -> dict[str, float]:
     try:
-        shards = ShardSet.open(config.data.train)
+        shards = ShardSet.open(config.data.train_urls)
     except DataError:  # moved or deleted since: then the card says nothing about it
         return {}
     seconds = {str(task): sum(shards.rows[row].clip.seconds for row in rows) for task, rows in shards.by_task.items()}

@@ -35,9 +35,10 @@ FREE_KEYS: tuple[str, ...] = (
     "logger",
     "sampler",
     "trainer",
-    # Shards may move: the data module itself compares their fingerprint, seed and batch size.
+    # Shards may move: the data module itself compares their fingerprint, weights, seed and batch size.
     "data.name",
     "data.train",
+    "data.sources",
     "data.validation",
     "data.num_workers",
     "data.num_validation_batches",

@@ -5,6 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from calm.data.batching import ByClips
 from calm.data.plan import Plan
 from calm.errors import DataError
 from calm.types import TASKS, Task
@@ -16,7 +17,7 @@ SECONDS = np.random.default_rng(0).uniform(1, 10, size=67)
 def plan(weights=None, **options) -> Plan:
     weights_at = weights if callable(weights) else lambda step: weights or {"speech": 1, "sound": 1, "music": 1}
     return Plan(
-        ROWS, **{"seconds": SECONDS, "batch_size": 8, "seed": 0, "weights_at": weights_at, "bucket_steps": 4, **options}
+        ROWS, **{"seconds": SECONDS, "batching": ByClips(8), "seed": 0, "weights_at": weights_at, "bucket_steps": 4, **options}
     )
 
 
@@ -41,7 +42,7 @@ def test_the_shares_are_exact_within_one_sample_after_every_batch():
     rng = np.random.default_rng(3)
     for batch_size in (1, 3, 16):
         weights = dict(zip(TASKS, rng.dirichlet([0.5] * 3), strict=True))
-        made = plan(weights, batch_size=batch_size, bucket_steps=1)
+        made = plan(weights, batching=ByClips(batch_size), bucket_steps=1)
         drawn: Counter[Task] = Counter()
         for step in range(200):
             drawn.update(draw.task for draw in made.batch(step))
@@ -66,7 +67,7 @@ def test_sorting_by_length_within_a_window_leaves_less_padding():
     def padding(bucket_steps):
         rows = {task: range(100 * task.id, 100 * task.id + 100) for task in TASKS}
         made = Plan(
-            rows, seconds=lengths, batch_size=6, seed=0, weights_at=lambda step: {"speech": 1, "sound": 1}, bucket_steps=bucket_steps
+            rows, seconds=lengths, batching=ByClips(6), seed=0, weights_at=lambda step: {"speech": 1, "sound": 1}, bucket_steps=bucket_steps
         )
         batches = [[lengths[draw.row] for draw in made.batch(step)] for step in range(96)]
         return 1 - sum(map(sum, batches)) / sum(max(b) * len(b) for b in batches)
@@ -110,20 +111,20 @@ def test_spares_are_other_clips_of_the_same_task_and_always_the_same():
     ("weights", "message"), [({"speech": -1, "sound": 2}, "weights are"), ({"noise": 1}, "unknown tasks"), ({}, None)]
 )
 def test_weights_that_make_no_sense_are_refused(weights, message):
-    made = Plan({Task.SPEECH: [0]}, seconds=[1.0], batch_size=1, seed=0, weights_at=lambda step: weights)
+    made = Plan({Task.SPEECH: [0]}, seconds=[1.0], batching=ByClips(1), seed=0, weights_at=lambda step: weights)
     with pytest.raises(DataError, match=message):
         made.batch(0)
 
 
 def test_a_weight_without_clips_names_the_task():
-    made = Plan({Task.SPEECH: [0]}, seconds=[1.0], batch_size=1, seed=0, weights_at=lambda step: {"music": 1})
+    made = Plan({Task.SPEECH: [0]}, seconds=[1.0], batching=ByClips(1), seed=0, weights_at=lambda step: {"music": 1})
     with pytest.raises(DataError, match="hold no music"):
         made.batch(0)
 
 
 def test_a_limit_draws_every_short_clip_once_per_epoch_and_no_longer_one():
     short = {row for row in ROWS[Task.SPEECH] if SECONDS[row] <= 5}
-    made = plan({"speech": 1}, batch_size=1, bucket_steps=1, longest_at=lambda step: {Task.SPEECH: 5.0})
+    made = plan({"speech": 1}, batching=ByClips(1), bucket_steps=1, longest_at=lambda step: {Task.SPEECH: 5.0})
     assert {made.batch(step)[0].row for step in range(len(short))} == short
     assert all(SECONDS[made.batch(step)[0].row] <= 5 for step in range(len(short), 100))
 

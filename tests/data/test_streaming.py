@@ -8,6 +8,7 @@ import threading
 
 import pytest
 
+from calm.data.config import ShardSource
 from calm.data.cut import ClipCut
 from calm.data.source import SourceSettings
 from calm.data.streaming import WebDatasetSource
@@ -17,7 +18,8 @@ from tests.data.test_check import RECORD, flac, write_tar
 
 def source(urls, **settings) -> WebDatasetSource:
     defaults = {"batch_size": 4, "seed": 0, "weights_at": lambda step: {}, "cut": ClipCut(1.0)}
-    return WebDatasetSource(WebDatasetSource.Config(), settings=SourceSettings(urls=str(urls), **{**defaults, **settings}))
+    defaults["sources"] = [ShardSource(name="all", urls=str(urls))]
+    return WebDatasetSource(WebDatasetSource.Config(), settings=SourceSettings(**{**defaults, **settings}))
 
 
 def keys(made, count, **place):

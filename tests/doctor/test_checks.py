@@ -48,6 +48,22 @@ def test_a_limit_that_no_clip_keeps_is_an_error(case):
     assert found.level == Level.ERROR and "0.5 s" in found.what
 
 
+def test_sources_are_named_with_their_shares_of_the_tasks_that_they_hold(case, tmp_path):
+    speech, both = make_shards(tmp_path / "a", num_sound=0, num_music=0), make_shards(tmp_path / "b", num_music=0)
+    listed = f"[{{name: clean, weight: 3, urls: {speech}}}, {{name: found, urls: {both}}}]"
+    run = case(f"data.sources={listed}", "curriculum.phases=[{task_weights: {speech: 1, sound: 1}}]")
+    found = {f.what: f.value for f in check_shares(run) if f.where == "data.sources"}
+    assert found == {
+        "Sources of speech": "clean 75% (8 clips), found 25% (8 clips)",
+        "Sources of sound": "found 100% (4 clips)",
+    }
+
+
+def test_a_budget_that_gives_a_rank_no_clip_is_an_error(case):
+    (found,) = bad(check_inputs(case("data.max_frames_per_batch=40", "trainer.devices=4")))
+    assert found.level == Level.ERROR and "too few for 4 processes" in found.what
+
+
 def test_a_phase_after_the_end_and_clips_drawn_too_often_are_warnings(case):
     phases = "curriculum.phases=[{name: a, until_step: 100000, task_weights: {speech: 1}}, {name: b}]"
     found = bad(check_shares(case(phases, "trainer.max_steps=5000")))

@@ -55,6 +55,16 @@ def test_the_largest_batch_has_the_longest_clip_of_the_shards_in_whole_blocks(ca
     assert largest_batch(case(*LIGHT, "trainer.devices=2")).clips == 2
 
 
+def test_a_budget_of_frames_bounds_the_largest_batch_of_all_ranks_together(case):
+    words = [*LIGHT, "data.reference_probability=0", "data.frame_multiple=4", "model.block_sizes=[4]"]
+    run = case(*words, "data.max_frames_per_batch=400")
+    shape, by_clips = largest_batch(run), largest_batch(case(*words))
+    assert 400 - shape.frames < shape.clips * shape.frames <= 400
+    # Texts stand before every clip, so here many short clips weigh more than few long ones.
+    assert shape.frames < by_clips.frames and shape.clips > by_clips.clips
+    assert largest_batch(case(*words, "data.max_frames_per_batch=400", "trainer.devices=2")).clips == -(-shape.clips // 2)
+
+
 def test_without_shards_the_limits_stand_in(case):
     shape = largest_batch(case(*LIGHT, "data.train=nowhere", "data.max_seconds=10"))
     assert shape.frames >= 125 and shape.reference == 63
