@@ -10,10 +10,8 @@ import argparse
 import itertools
 import json
 import random
-import shutil
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -44,7 +42,7 @@ SECONDS = 60.0
 class DamageReport:
     """What came of it. ``wrong`` lists what must not be: a loss without a word, or a clip that is named for nothing."""
 
-    damages: Counter[str] = field(default_factory=Counter)
+    damages: dict[str, int] = field(default_factory=dict)
     shards_refused: int = 0
     clips_damaged: int = 0
     clips_lost_and_named: int = 0
@@ -243,7 +241,7 @@ def damage_shards(folder: Path, *, damages: int, seed: int = 0) -> DamageReport:
         # Zeros where zeros were, or two equal members that change places, are no damage.
         while (data := damage(good, shards.clips[path], rng)) == good:
             pass
-        report.damages[damage.__name__] += 1
+        report.damages[damage.__name__] = report.damages.get(damage.__name__, 0) + 1
         report.wrong += [f"{number} {damage.__name__}: {what}" for what in shards.judge(path, data, report)]
         shards.restore()
     report.seconds = round(time.monotonic() - began, 1)
