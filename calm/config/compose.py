@@ -31,7 +31,7 @@ from calm.config.layers import (
     unknown_name,
 )
 from calm.config.records import Reader, default_values
-from calm.config.schema import GROUPS, PARTS, SETTINGS, RunConfig, schema_of
+from calm.config.schema import GROUPS, PARTS, SETTINGS, RunConfig, check_module_name, schema_of
 from calm.errors import CalmError, ConfigError, UnknownNameError
 
 __all__ = ["load_config", "load_config_file"]
@@ -65,16 +65,23 @@ def load_config_file(path: str | Path, *, imports: Literal["run", "refuse"] = "r
     """Read a ``config.yaml`` as a run writes it, or any file in the form of an experiment.
 
     Args:
-        imports: "refuse" raises ConfigError where the file lists modules that are not imported yet: a
-            downloaded checkpoint must not choose what code runs here.
+        imports: "refuse" is for files of strangers. It raises ConfigError where the file lists modules that are
+            not imported yet: a downloaded checkpoint must not choose what code runs here. Nor does it read the
+            environment into texts: ``${oc.env:VAR}`` stays as it is written.
     """
     folders = config_folders()
     loaders = {"run": _import_all, "refuse": _refuse_imports}
-    return _compose([_base_layer({"config": str(path)}, folders)], folders, take_imports=loaders[imports])
+    environment: Literal["read", "keep"] = "read" if imports == "run" else "keep"
+    layers = [_base_layer({"config": str(path)}, folders)]
+    return _compose(layers, folders, take_imports=loaders[imports], environment=environment)
 
 
 def _compose(
-    layers: Sequence[Layer], folders: Sequence[Path], *, take_imports: Callable[..., None] | None = None
+    layers: Sequence[Layer],
+    folders: Sequence[Path],
+    *,
+    take_imports: Callable[..., None] | None = None,
+    environment: Literal["read", "keep"] = "read",
 ) -> RunConfig:
     """Put layers on each other, lowest first."""
     for layer in layers:
@@ -86,7 +93,7 @@ def _compose(
     (take_imports or _import_all)(tree.values["imports"], where=tree.origin_of("imports"))
     for layer in layers:
         tree.apply(layer)
-    return tree.to_config()
+    return tree.to_config(environment)
 
 
 class _Tree:
@@ -165,8 +172,8 @@ class _Tree:
         told = [origin for origin in below if origin != "default"]
         return self.origins.get(exact) or next(iter(reversed(told or below)), "default")
 
-    def to_config(self) -> RunConfig:
-        reader = Reader(self.origin_of)
+    def to_config(self, environment: Literal["read", "keep"]) -> RunConfig:
+        reader = Reader(self.origin_of, environment=environment)
         hints = typing.get_type_hints(RunConfig)
         if self.values["model"]["name"] == "none":
             raise ConfigError(
@@ -235,7 +242,8 @@ def _base_layer(files: Mapping[str, str], folders: Sequence[Path]) -> Layer:
 
 
 def _refuse_imports(modules: Any, *, where: str) -> None:
-    foreign = [module for module in modules or [] if module not in sys.modules]
+    _check_modules(modules, where=where)
+    foreign = [module for module in modules if module not in sys.modules]
     if foreign:
         raise ConfigError(
             f"The checkpoint asks to import {', '.join(map(str, foreign))}",
@@ -244,9 +252,15 @@ def _refuse_imports(modules: Any, *, where: str) -> None:
         )
 
 
-def _import_all(modules: Any, *, where: str) -> None:
+def _check_modules(modules: Any, *, where: str) -> None:
     if not isinstance(modules, list) or not all(isinstance(module, str) for module in modules):
         raise ConfigError(f"'imports' is {modules!r}", where=where, allowed="a list of module names")
+    for module in modules:
+        check_module_name(module, where=f"{where}: imports")
+
+
+def _import_all(modules: Any, *, where: str) -> None:
+    _check_modules(modules, where=where)
     for module in modules:
         try:
             importlib.import_module(module)

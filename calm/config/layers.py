@@ -83,7 +83,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"The YAML cannot be read: {error.problem}", where=f"{shown(path)}, line {line}") from None
     except OmegaConfBaseException as error:
         raise ConfigError(str(error).split("\n")[0], where=shown(path), allowed="${oc.env:VAR}") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except Exception as error:  # the constructors of YAML's own types raise errors of every kind
         raise ConfigError(f"The file cannot be read: {error}", where=shown(path)) from None
     if not isinstance(values, dict):
         raise ConfigError("The file must hold a mapping of keys", where=shown(path))
@@ -166,7 +166,7 @@ def _parse(word: str) -> tuple[str, Any]:
         )
     try:
         value: Any = OmegaConf.to_container(OmegaConf.from_dotlist([f"value={text}"]), resolve=False)["value"]
-    except (yaml.YAMLError, OmegaConfBaseException) as error:
+    except Exception as error:  # as in read_yaml
         problem = getattr(error, "problem", None) or str(error).split("\n")[0]
         raise ConfigError(
             f"The value of '{key}' cannot be read: {problem}", where=f"{COMMAND_LINE}: {word}", hint="Values are YAML"

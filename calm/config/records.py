@@ -12,8 +12,8 @@ import functools
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import PurePath
-from typing import Any
+from pathlib import Path, PurePath
+from typing import Any, Literal
 
 from omegaconf import OmegaConf
 from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
@@ -62,12 +62,14 @@ class Reader:
 
     Args:
         origin_of: dotted key -> the file or "command line" that its value comes from, for messages.
+        environment: "keep" leaves ``${oc.env:VAR}`` in texts and paths as it is written: what lies in the environment
+            does not reach a model's name, say, because a downloaded file asks for it. Numbers and choices are read.
 
     ``interpolations`` collects what was read from the environment, see `RunConfig`.
     """
 
-    def __init__(self, origin_of: Callable[[str], str]) -> None:
-        self._origin_of = origin_of
+    def __init__(self, origin_of: Callable[[str], str], *, environment: Literal["read", "keep"] = "read") -> None:
+        self._origin_of, self._environment = origin_of, environment
         self.interpolations: dict[str, tuple[Any, Any]] = {}
 
     def record(self, schema: type, values: Any, *, path: str) -> Any:
@@ -112,10 +114,15 @@ class Reader:
         return self._leaf(hint, value, path=path)
 
     def _leaf(self, hint: Any, value: Any, *, path: str) -> Any:
+        if self._environment == "keep" and "${" in str(value) and _takes_any_text(hint):
+            return Path(value) if hint is Path else value
         try:
             node = OmegaConf.structured(_holder(hint)(value))
             result = OmegaConf.to_container(node, resolve=True)["value"]
         except InterpolationResolutionError as error:
+            if "Environment variable" not in str(error):
+                # It is set, and of another type. OmegaConf's words would show what may be a secret.
+                raise self._wrong_type(hint, value, path=path) from None
             raise ConfigError(
                 f"'{path}' cannot be read from the environment: {_first_line(error)}",
                 where=self._where(path),
@@ -149,6 +156,10 @@ class Reader:
 
     def _where(self, path: str) -> str:
         return f"{self._origin_of(path)}: {path}"
+
+
+def _takes_any_text(hint: Any) -> bool:
+    return hint in (str, Path, Any) or str in typing.get_args(hint)
 
 
 @functools.cache

@@ -14,7 +14,7 @@ from calm import registry
 from calm.config.records import to_plain
 from calm.errors import ConfigError
 
-__all__ = ["GROUPS", "PARTS", "SETTINGS", "RunConfig", "schema_of"]
+__all__ = ["GROUPS", "PARTS", "SETTINGS", "RunConfig", "check_module_name", "schema_of"]
 
 #: groups whose options are registered components
 PARTS: tuple[str, ...] = ("model", "vae", "adversary", "backbone", "head", "expert")
@@ -87,8 +87,7 @@ class RunConfig:
                 f"The run name '{self.name}' cannot be a folder's name", where="name", allowed="letters, digits, . _ -"
             )
         for module in self.imports:
-            if not _MODULE_NAME.fullmatch(module):
-                raise ConfigError(f"'{module}' is no module name", where="imports", allowed="package.module")
+            check_module_name(module, where="imports")
         if self.run_dir is None:
             object.__setattr__(self, "run_dir", Path("runs") / self.name)
 
@@ -105,6 +104,12 @@ class RunConfig:
             elif item.name != "run_dir" or value != Path("runs") / self.name:
                 plain[item.name] = to_plain(value, path=item.name, interpolations=self.interpolations)
         return plain
+
+
+def check_module_name(module: str, *, where: str) -> None:
+    """Raise ConfigError unless ``module`` could be the name of a module; a path, say, is none."""
+    if not _MODULE_NAME.fullmatch(module):
+        raise ConfigError(f"'{module}' is no module name", where=where, allowed="package.module")
 
 
 def schema_of(group: str, name: str | None = None) -> type:

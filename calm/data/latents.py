@@ -84,7 +84,8 @@ def read_npy(data: bytes, record: dict[str, Any], *, where: object) -> np.ndarra
     """Return the latents float16 [F + 15, C] of ``KEY.npy``; raises DataError unless they are what the record says."""
     form = LatentFormat.of(record, where=where)
     try:
-        means = np.load(io.BytesIO(data), allow_pickle=False)
+        # Not np.load, which opens zips and pickles as well.
+        means = np.lib.format.read_array(io.BytesIO(data), allow_pickle=False)
     except Exception as error:  # NumPy hands the header to Python's parser, whose errors are of many kinds
         what = f"The latents cannot be read ({type(error).__name__}: {error})"
         raise DataError(what, where=where, hint="encode the shard again") from error

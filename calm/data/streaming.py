@@ -19,7 +19,7 @@ from calm.data.scan import AUDIO_EXTENSIONS, EXTENSIONS, by_key, split_name
 from calm.data.schema import parse_record, to_sample
 from calm.data.shards import find_shards
 from calm.data.source import BadClips, Source, SourceSettings
-from calm.data.tar import walk
+from calm.data.tar import TarMember, walk
 from calm.errors import CalmError, ConfigError, DataError
 from calm.registry import register
 from calm.types import Task
@@ -140,19 +140,33 @@ def _members(shards: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
 
     for visit, shard in enumerate(shards):
         url = shard["url"]
+        number = 0
         try:
             remote = urllib.parse.urlsplit(url).scheme in REMOTE_SCHEMES
             with gopen(url) if remote else open(url, "rb") as stream:
-                for number, (key, members) in enumerate(by_key(walk(stream, where=url))):
-                    parts = {split_name(m.name)[1]: m.data for m in members}
-                    kept = {name: data for name, data in parts.items() if name in EXTENSIONS}
-                    yield {"__key__": key, "__url__": url, "rng": generator(visit, url, number), **kept}
+                for number, (key, members) in enumerate(by_key(walk(stream, where=url)), start=1):
+                    yield {"__key__": key, "__url__": url, "rng": generator(visit, url, number - 1), **_parts(members, url)}
+            if not number:
+                # Also: a stream of nothing but such shards would look for a clip for ever.
+                yield {"error": DataError("The shard holds no clips", where=url, hint="copy or pack the shard again")}
         except DataError as error:
             yield {"error": error}
         except (OSError, ValueError) as error:
             if isinstance(error, CalmError):
                 raise
             yield {"error": DataError(f"The shard cannot be read ({error})", where=url)}
+
+
+def _parts(members: list[TarMember], url: str) -> dict[str, Any]:
+    """Return what is read of a clip, by extension; a DataError where one part is there twice."""
+    parts: dict[str, Any] = {}
+    for member in members:
+        key, extension = split_name(member.name)
+        if extension in parts:
+            return {"error": DataError(f"duplicate member '.{extension}'", where=f"{url}: {key}")}
+        if extension in EXTENSIONS:
+            parts[extension] = member.data
+    return parts
 
 
 def _expand(spec: str) -> list[str]:

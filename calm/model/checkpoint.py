@@ -90,16 +90,35 @@ def _complete_in_itself(config: RunConfig) -> RunConfig:
         if hasattr(part := getattr(config, group), "weights")
     }
     origins = {"vae_ckpt_path": None, "pretrained_ckpt_path": None, "ckpt_path": None, "lora": LoRAConfig()}
-    return dataclasses.replace(config, **origins, **parts)
+    # A model is called the same everywhere, whatever the environment says there.
+    kept = {key: value for key, value in config.interpolations.items() if key != "name"}
+    return dataclasses.replace(config, **origins, **parts, interpolations=kept)
 
 
 def load_config_of(folder: str | Path) -> RunConfig:
-    """Read the configuration of an exported model, by folder or shipped name; it names no weights of other folders."""
+    """Read the configuration of an exported model, by folder or shipped name; it names no weights of other folders.
+
+    Raises CheckpointError where it asks for files from elsewhere: an export comes with all that it needs.
+    """
     folder = find_model(folder)
     config = load_config_file(_existing(folder, CONFIG), imports="refuse")
     if (folder / BACKBONE).is_dir():
         config = dataclasses.replace(config, backbone=dataclasses.replace(config.backbone, path=str(folder / BACKBONE)))
+    elif path := getattr(config.backbone, "path", None):
+        raise _elsewhere("backbone.path", path, folder)
+    for group in ("vae", "backbone"):
+        if (weights := getattr(getattr(config, group), "weights", "random")) != "random":
+            raise _elsewhere(f"{group}.weights", weights, folder)
     return dataclasses.replace(config, vae_ckpt_path=None)
+
+
+def _elsewhere(key: str, value: str, folder: Path) -> CheckpointError:
+    return CheckpointError(
+        f"The model's configuration asks for files from elsewhere: {key} is '{value}'",
+        where=folder / CONFIG,
+        allowed="an export as `calm export` writes it, with all of its weights",
+        hint="export the model again",
+    )
 
 
 def load_into(module: nn.Module, folder: str | Path, *, prefix: str = "") -> None:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-import pickle
 import shutil
 import uuid
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -73,8 +73,11 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     if not path.is_file():
         raise CheckpointError("No such checkpoint", where=path, hint="check the path, or leave ckpt_path out")
     try:
+        _check_sizes(path)
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+    except CheckpointError:
+        raise
+    except Exception as error:  # the unpickler of a damaged stream raises errors of every kind
         raise CheckpointError(
             f"The checkpoint cannot be read: {str(error).splitlines()[0] if str(error) else type(error).__name__}",
             where=path,
@@ -84,6 +87,20 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
         raise CheckpointError("The file is no training checkpoint", where=path, hint="training writes checkpoints/*.ckpt")
     return checkpoint
+
+
+def _check_sizes(path: Path) -> None:
+    """Raise CheckpointError where a zip claims more than it has: `torch.save` never compresses, so it is a bomb."""
+    if not zipfile.is_zipfile(path):
+        return  # torch.load says what is wrong with it
+    with zipfile.ZipFile(path) as file:
+        claimed = sum(item.file_size for item in file.infolist())
+    if claimed > path.stat().st_size:
+        raise CheckpointError(
+            f"The checkpoint claims {claimed:,} bytes and has {path.stat().st_size:,}",
+            where=path,
+            allowed="a training checkpoint written by `calm train`, which is not compressed",
+        )
 
 
 def publish(path: Path, *, name: str) -> Path:

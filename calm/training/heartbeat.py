@@ -43,6 +43,11 @@ class Beat:
     phase: str
     time: float
 
+    def __post_init__(self) -> None:
+        numbers, words = (self.rank, self.pid, self.step), (self.host, self.phase)
+        if {*map(type, numbers)} != {int} or {*map(type, words)} != {str} or type(self.time) not in (int, float):
+            raise ValueError(f"not a beat: {numbers}, {words}, {self.time!r}")
+
 
 def beat_path(run_dir: Path, rank: int) -> Path:
     """Return the heartbeat file of a global rank."""
@@ -55,7 +60,7 @@ def read_beats(run_dir: Path, ranks: Iterable[int]) -> dict[int, Beat]:
     for rank in ranks:
         try:
             beats[rank] = Beat(**json.loads(beat_path(run_dir, rank).read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError):
+        except (OSError, ValueError, TypeError, RecursionError):
             continue
     return beats
 

@@ -10,12 +10,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.utilities import rank_zero_only
 
 from calm.config import SETTINGS, RunConfig, save_config
+from calm.config.layers import read_yaml
 from calm.config.records import default_values
 from calm.config.schema import schema_of
 from calm.errors import CheckpointError, ConfigError
@@ -57,7 +57,7 @@ def prepare_run(config: RunConfig) -> Path | None:
     """
     written = config.run_dir / "config.yaml"
     if written.is_file():
-        found = differences(_read(written), config.to_dict())
+        found = differences(read_yaml(written), config.to_dict())
         if found:
             raise ConfigError(
                 f"The run folder belongs to another configuration: {_summary(found)}",
@@ -111,14 +111,6 @@ class ConfigStamp(Callback):
                 where=path,
                 hint="restore these keys, or start a new run from its weights with pretrained_ckpt_path=RUN/export",
             )
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"The run's configuration cannot be read: {error}", where=path) from error
-    return values if isinstance(values, dict) else {}
 
 
 def _find_checkpoint(ckpt_path: str | None, folder: Path) -> Path | None:

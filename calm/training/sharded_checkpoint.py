@@ -92,17 +92,25 @@ def read_sharded(path: Path, *, templates: Callable[[Mapping[str, Tensor]], dict
             hint="a checkpoint file continues with trainer.strategy=ddp or auto, a folder with fsdp",
         )
     reader = _Reader(path)
-    stored = reader.read_metadata().state_dict_metadata
-    if not all(isinstance(entry, TensorStorageMetadata) for entry in stored.values()):
-        raise CheckpointError("The checkpoint holds more than tensors", where=path)
-    empty = {
-        name: torch.empty(entry.size, dtype=entry.properties.dtype, device="meta") for name, entry in stored.items()
-    }
+    empty = _empty(reader.read_metadata(), path)
     try:
         dcp.load(templates(empty), storage_reader=reader)
     except dcp.CheckpointException as error:
         raise CheckpointError(f"The checkpoint cannot be read ({str(error).splitlines()[0]})", where=path) from error
     return read_checkpoint(path / RUN)
+
+
+def _empty(metadata: Metadata, path: Path) -> dict[str, Tensor]:
+    """Return every stored tensor, by name, without its values."""
+    try:
+        stored = metadata.state_dict_metadata
+        if not all(isinstance(entry, TensorStorageMetadata) for entry in stored.values()):
+            raise CheckpointError("The checkpoint holds more than tensors", where=path)
+        return {n: torch.empty(entry.size, dtype=entry.properties.dtype, device="meta") for n, entry in stored.items()}
+    except CheckpointError:
+        raise
+    except Exception as error:  # records of a damaged pickle may lack any of their fields
+        raise CheckpointError(f"The checkpoint cannot be read ({error})", where=path / METADATA) from error
 
 
 class _Reader(dcp.FileSystemReader):
@@ -113,7 +121,7 @@ class _Reader(dcp.FileSystemReader):
         try:
             with open(path, "rb") as file:
                 return _RecordsOnly(file).load()
-        except (pickle.UnpicklingError, EOFError, OSError, ValueError, TypeError, AttributeError, IndexError) as error:
+        except Exception as error:  # a damaged pickle raises errors of every kind
             raise CheckpointError(f"The checkpoint cannot be read ({error})", where=path) from error
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from lightning.pytorch.utilities import rank_zero_only
 
@@ -43,12 +43,17 @@ class RunStatus:
     reason: str = ""
     time: float = field(default_factory=time.time)
 
+    def __post_init__(self) -> None:
+        is_typed = type(self.step) is int and type(self.reason) is str and type(self.time) in (int, float)
+        if self.state not in get_args(State) or not is_typed:
+            raise ValueError(f"not a status: {vars(self)}")
+
 
 def read_status(run_dir: Path) -> RunStatus | None:
     """Return what a run last said about itself; None where it has said nothing that can be read."""
     try:
         return RunStatus(**json.loads((run_dir / STATUS).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, RecursionError):
         return None
 
 

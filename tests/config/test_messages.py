@@ -110,6 +110,8 @@ TYPOS: dict[str, tuple[list[str], list[str]]] = {
     "list as a file": (["experiment=list"], ["mapping", "conf/experiment/list.yaml"]),
     "no such config file": (["config=nowhere.yaml"], ["no such config file", "nowhere.yaml"]),
     "unset variable": ([*OK, "name=${oc.env:CALM_TEST_UNSET}"], ["CALM_TEST_UNSET", "command line: name"]),
+    "module by path": ([*OK, "imports=[../evil]"], ["'../evil' is no module name", "command line: imports"]),
+    "yaml type of its own": ([*OK, "name=!!timestamp x"], ["The value of 'name' cannot be read", "command line"]),
     "unknown import": ([*OK, "imports=[calm_no_such]"], ["calm_no_such", "command line"]),
     "folder as a name": ([*OK, "name=../x"], ["'../x'", "command line: name"]),
 }

@@ -77,3 +77,17 @@ def test_pickles_in_a_shard_are_never_opened(tmp_path):
     members = [("a.flac", flac()), ("a.json", RECORD), ("a.pyd", bomb), ("a.pth", bomb)]
     assert keys(source(write_tar(tmp_path / "x.tar", members)), 3)
     assert not (tmp_path / "pwned").exists()
+
+
+def test_a_shard_without_a_clip_is_reported_instead_of_searched_for_ever(tmp_path):
+    with pytest.raises(DataError, match="holds no clips") as caught:
+        keys(source(write_tar(tmp_path / "x.tar", [])), 1)
+    assert caught.value.where == str(tmp_path / "x.tar")
+
+
+def test_a_clip_with_a_part_that_is_there_twice_is_reported(tmp_path):
+    twice = [("b.flac", flac()), ("b.flac", flac(900)), ("b.json", RECORD)]
+    shard = write_tar(tmp_path / "x.tar", [("a.flac", flac()), ("a.json", RECORD), *twice])
+    with pytest.raises(DataError, match="duplicate member") as caught:
+        keys(source(shard), 5)
+    assert caught.value.where == f"{shard}: b"

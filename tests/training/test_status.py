@@ -110,3 +110,18 @@ def test_half_a_heartbeat_is_none(tmp_path):
     assert json.loads(path.read_text())["step"] == 4
     path.write_text(path.read_text()[:20])
     assert read_beats(tmp_path, [0]) == {}
+
+
+@pytest.mark.parametrize("text", ['{"state": 5, "step": 1}', '{"state": "done", "step": "1"}', "[" * 100_000, "5"])
+def test_a_status_that_is_none_counts_as_not_written(tmp_path, text):
+    (tmp_path / "status.json").write_text(text)
+    assert read_status(tmp_path) is None
+
+
+def test_a_beat_of_other_types_counts_as_no_beat(tmp_path):
+    path = heartbeat.beat_path(tmp_path, 0)
+    path.parent.mkdir()
+    path.write_text('{"rank": 0, "host": "a", "pid": 1, "step": 2.5, "phase": "training", "time": 1.5}')
+    assert read_beats(tmp_path, [0]) == {}
+    path.write_text(path.read_text().replace("2.5", "2"))
+    assert read_beats(tmp_path, [0])[0].step == 2
