@@ -1,4 +1,7 @@
-"""`calm launch` with real workers: one is killed, the next is stopped, the third ends the run; then a preemption."""
+"""`calm launch` with real workers: a preemption; then one is killed, the next is stopped, the third ends the run.
+
+One story for both tests: a start imports for seconds, and the story has four of them.
+"""
 
 from __future__ import annotations
 
@@ -18,22 +21,12 @@ from tests.faults.tiny import prepare
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("launch")
-
-
-@pytest.fixture(scope="module")
-def words(folder):
-    return prepare(folder)
-
-
 class Launch:
     """A launcher in a process of its own, and what its one worker says of itself."""
 
     def __init__(self, run_dir: Path, *words: str) -> None:
         self.run_dir = run_dir
-        options = ("--nproc", "1", "--max-restarts", "5", "--heartbeat-timeout", "20", "trainer.heartbeat_seconds=0.1")
+        options = ("--nproc", "1", "--max-restarts", "5", "--heartbeat-timeout", "15", "trainer.heartbeat_seconds=0.1")
         self.process = subprocess.Popen(
             [sys.executable, "-m", "calm", "launch", *options, *words, f"run_dir={run_dir}"],
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT,
@@ -54,31 +47,38 @@ class Launch:
         return self.process.returncode, said
 
 
-def test_a_killed_and_a_stopped_worker_are_restarted_and_the_run_ends_done(folder, words):
-    launch = Launch(folder / "restarted", *words, "trainer.max_steps=100", "trainer.val_every_steps=0")
-    first = launch.wait_for_training(step=4)
-    os.kill(first.pid, signal.SIGKILL)
-    second = launch.wait_for_training(after=first, step=8)
-    os.kill(second.pid, signal.SIGSTOP)
-    third = launch.wait_for_training(after=second, step=8)
-    code, said = launch.end()
-    assert code == 0 and "done at step 100 after" in said, said
-    # Two restarts; on a machine that hardly gives it a second, a slow worker may be taken for a stopped one as well.
-    assert "a worker failed or was killed; restart 1 of 5" in said and "made no progress" in said
-    assert said.count("; restart ") >= 2
-    assert read_status(folder / "restarted").state == "done"
-    assert not any(Path(f"/proc/{beat.pid}").exists() for beat in (first, second, third))
-
-
-def test_a_preempted_launch_saves_exits_with_75_and_goes_on_when_it_is_run_again(folder, words):
-    run_dir = folder / "preempted"
-    launch = Launch(run_dir, *words, "trainer.max_steps=100000", "trainer.val_every_steps=0")
+@pytest.fixture(scope="module")
+def preempted(tmp_path_factory):
+    """A launch that was asked to stop: its words, its folder, the status it left, its exit code and what it said."""
+    folder = tmp_path_factory.mktemp("launch")
+    words, run_dir = (*prepare(folder), "trainer.val_every_steps=0"), folder / "run"
+    launch = Launch(run_dir, *words, "trainer.max_steps=100000")
     launch.wait_for_training(step=2)
     launch.process.send_signal(signal.SIGUSR1)
     code, said = launch.end()
-    status = read_status(run_dir)
+    return words, run_dir, read_status(run_dir), code, said
+
+
+def test_a_preempted_launch_saves_and_exits_with_75(preempted):
+    _, _, status, code, said = preempted
     assert code == 75 and f"preempted at step {status.step}" in said, said
     assert status.state == "preempted" and status.step >= 2
-    again = Launch(run_dir, *words, f"trainer.max_steps={status.step + 2}", "trainer.val_every_steps=0")
-    code, said = again.end()
-    assert code == 0 and f"done at step {status.step + 2} after 0 restarts" in said, said
+
+
+def test_run_again_it_goes_on_restarts_a_killed_and_a_stopped_worker_and_ends_done(preempted):
+    words, run_dir, status, _, _ = preempted
+    steps = status.step + 100
+    launch = Launch(run_dir, *words, f"trainer.max_steps={steps}")
+    first = launch.wait_for_training(step=1)
+    assert first.step >= status.step, "it began anew"
+    os.kill(first.pid, signal.SIGKILL)
+    second = launch.wait_for_training(after=first, step=status.step + 8)
+    os.kill(second.pid, signal.SIGSTOP)
+    third = launch.wait_for_training(after=second, step=status.step + 8)
+    code, said = launch.end()
+    assert code == 0 and f"done at step {steps} after" in said, said
+    # Two restarts; on a machine that hardly gives it a second, a slow worker may be taken for a stopped one as well.
+    assert "a worker failed or was killed; restart 1 of 5" in said and "made no progress" in said
+    assert said.count("; restart ") >= 2
+    assert read_status(run_dir).state == "done"
+    assert not any(Path(f"/proc/{beat.pid}").exists() for beat in (first, second, third))

@@ -6,6 +6,7 @@ takes a second and not ten.
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
 import os
 from multiprocessing.process import BaseProcess
@@ -44,6 +45,22 @@ def start(words: tuple[str, ...], run_dir: Path) -> BaseProcess:
     process = PROCESSES.Process(target=_train, args=(words, run_dir))
     process.start()
     return process
+
+
+def start_on(namespace: Path, words: tuple[str, ...], run_dir: Path, *, node: int, address: str) -> BaseProcess:
+    """Start one of two nodes of a training on a host of its own (a network namespace), with nobody to watch it."""
+    place = {"MASTER_ADDR": address, "MASTER_PORT": "29500", "NODE_RANK": str(node), "LOCAL_RANK": "0"}
+    process = PROCESSES.Process(target=_train_on, args=(namespace, place, words, run_dir))
+    process.start()
+    return process
+
+
+def _train_on(namespace: Path, place: dict[str, str], words: tuple[str, ...], run_dir: Path) -> None:
+    with open(namespace) as file:
+        assert ctypes.CDLL(None).setns(file.fileno(), 0) == 0, f"{namespace} cannot be entered"
+    os.environ.update(place)
+    torch.set_num_threads(1)
+    fit(load_config([*words, f"run_dir={run_dir}", "trainer.num_nodes=2", "trainer.devices=1"]), progress=False)
 
 
 def _train(words: tuple[str, ...], run_dir: Path) -> None:
@@ -94,6 +111,11 @@ def trained_on(run_dir: Path) -> tuple[list[str], int]:
 
 def differences(first: Path, second: Path) -> list[str]:
     """Return what two finished runs do not have in common, bit for bit: weights, moments, states, losses, clips."""
+    return state_differences(first, second) + [KEYS] * (trained_on(first)[0] != trained_on(second)[0])
+
+
+def state_differences(first: Path, second: Path) -> list[str]:
+    """The same for all but the clips, where no log of them was kept."""
     found = []
     ours, theirs = (read_checkpoint(run / "checkpoints/last.ckpt") for run in (first, second))
     for key in ("state_dict", "optimizer_states", "callbacks", "CalmDataModule", "global_step"):
@@ -101,8 +123,7 @@ def differences(first: Path, second: Path) -> list[str]:
     exports = [load_file(run / "export/model.safetensors") for run in (first, second)]
     found += [f"export{path}" for path in _unequal(*exports)]
     losses = [sorted((row[0], *row[2:]) for row in read_history(run / "history.csv")) for run in (first, second)]
-    found += ["history.csv"] * (losses[0] != losses[1])
-    return found + [KEYS] * (trained_on(first)[0] != trained_on(second)[0])
+    return found + ["history.csv"] * (losses[0] != losses[1])
 
 
 def _unequal(first: Any, second: Any, path: str = "") -> list[str]:
