@@ -7,6 +7,7 @@ import collections
 import pytest
 
 from calm.ablation.plan import VARIANTS, AblationPlan, Run
+from calm.data.batching import ByClips
 from calm.data.plan import Plan
 from calm.errors import ConfigError
 from calm.training.curriculum import longest_at, weights_at
@@ -58,7 +59,7 @@ def test_a_run_of_one_task_draws_the_same_clips_of_it_as_the_mixed_run(tmp_path,
     def draws(name, steps=320):
         config = plan(tmp_path, *words).config(run(name))
         made = Plan(
-            ROWS, seconds=[i % 10 / 10 for i in range(90)], batch_size=config.data.batch_size, seed=config.seed,
+            ROWS, seconds=[i % 10 / 10 for i in range(90)], batching=ByClips(config.data.batch_size), seed=config.seed,
             weights_at=lambda step: weights_at(config.curriculum, step), bucket_steps=8,
             longest_at=lambda step: longest_at(config.curriculum, step),
         )  # fmt: skip
