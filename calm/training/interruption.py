@@ -64,7 +64,9 @@ class StopWatch:
 
     def finish(self) -> None:
         for number, handler in self._previous.items():
-            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
+            # Lightning restores its own signals first: what is no longer ours is not put back a second time.
+            if signal.getsignal(number) == self._on_signal:
+                signal.signal(number, handler if handler is not None else signal.SIG_DFL)
         self._previous.clear()
 
     def reason(self, trainer: Trainer) -> StopReason:

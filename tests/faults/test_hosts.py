@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from tests.faults.hosts import HostReport, Reference, survive
@@ -10,6 +12,8 @@ from tests.faults.tiny import state_differences
 
 
 def test_a_killed_worker_on_one_of_two_hosts_changes_no_bit_of_the_outcome(tmp_path):
+    if not os.environ.get("CALM_LONG_TESTS"):
+        pytest.skip("minutes long: set CALM_LONG_TESTS=1")
     if reason := why_not():
         pytest.skip(reason)
     kinds = ["kill -9 of a worker"]

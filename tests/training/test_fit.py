@@ -124,6 +124,13 @@ def test_the_real_model_interrupted_and_resumed_equals_straight_to_the_bit(folde
     assert sorted(histories[0]) == sorted(histories[1])
 
 
+def test_after_a_run_signals_do_what_they_did_before_it(folder, vae_run):
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+    before = [signal.getsignal(number) for number in numbers]
+    fit(generator_config(folder, vae_run, "signals", "trainer.max_steps=1", "trainer.val_every_steps=0"), progress=False)
+    assert [signal.getsignal(number) for number in numbers] == before
+
+
 def test_the_frozen_vae_is_not_trained(vae_run, straight):
     before, after = load_file(vae_run.export / "model.safetensors"), load_file(straight.export / "model.safetensors")
     assert all(torch.equal(tensor, after[name]) for name, tensor in before.items() if name.startswith("vae."))
