@@ -15,7 +15,7 @@ __all__ = ["ATTACKS", "BOMB_BYTES", "VARIABLE", "Attack", "Payload", "attack", "
 
 VARIABLE = "CALM_TEST_SECRET"
 #: what a zip bomb unpacks to
-BOMB_BYTES = 200 << 20
+BOMB_BYTES = 100 << 20
 
 Attack = Callable[[Path, Path], object]
 #: name -> the attack, and words of the refusal: it must be refused for what it is

@@ -43,7 +43,7 @@ def a_bare_pickle_as_checkpoint(folder: Path, canary: Path) -> object:
     return read_checkpoint(folder / "last.ckpt")
 
 
-@attack("claims 209,715,")
+@attack("claims 104,857,")
 def a_checkpoint_that_is_a_zip_bomb(folder: Path, canary: Path) -> object:
     good, bomb = folder / "good.ckpt", folder / "last.ckpt"
     torch.save({"state_dict": {}}, good)
