@@ -19,6 +19,7 @@ from pathlib import Path
 import torch
 
 from calm.data.check import check
+from calm.data.config import ShardSource
 from calm.data.cut import ClipCut
 from calm.data.index import Clip, load_index
 from calm.data.planned import PlannedSource
@@ -206,7 +207,7 @@ class Folder:
     def _settings(self, urls: Path, size: int, *, share: float = 1.0) -> SourceSettings:
         self.bad_clips.unlink(missing_ok=True)
         return SourceSettings(
-            urls=str(urls),
+            sources=(ShardSource(name="all", urls=str(urls)),),
             batch_size=size,
             seed=0,
             weights_at=lambda step: CLIPS,

@@ -14,6 +14,7 @@ import torch
 
 from calm import audio
 from calm.data.check import write_index
+from calm.data.config import ShardSource
 from calm.data.cut import ClipCut
 from calm.data.importers import read_manifest
 from calm.data.schema import parse_record
@@ -90,8 +91,8 @@ def _zip_of_arrays(canary: Path) -> bytes:
 def _url(url: str) -> Attack:
     def run(folder: Path, canary: Path) -> object:
         cut = ClipCut(1.0)
-        urls = url.format(canary=canary)
-        settings = SourceSettings(urls=urls, batch_size=1, seed=0, weights_at=lambda step: {}, cut=cut)
+        sources = (ShardSource(name="all", urls=url.format(canary=canary)),)
+        settings = SourceSettings(sources=sources, batch_size=1, seed=0, weights_at=lambda step: {}, cut=cut)
         source = WebDatasetSource(WebDatasetSource.Config(), settings=settings)
         return next(iter(source.batches(first_step=0, worker=0, num_workers=1)))
 

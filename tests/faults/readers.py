@@ -21,6 +21,7 @@ import torch.distributed.checkpoint as dcp
 from calm import audio
 from calm.config import load_config, load_config_file
 from calm.data.check import check
+from calm.data.config import ShardSource
 from calm.data.cut import ClipCut
 from calm.data.describe import DescriptionEncoder
 from calm.data.examples import Example
@@ -80,7 +81,12 @@ def _tar(folder: Path) -> Target:
 
     def stream() -> None:
         settings = SourceSettings(
-            urls=str(shard), batch_size=1, seed=0, weights_at=lambda step: {}, cut=ClipCut(1.0), max_bad_share=0.005
+            sources=(ShardSource(name="all", urls=str(shard)),),
+            batch_size=1,
+            seed=0,
+            weights_at=lambda step: {},
+            cut=ClipCut(1.0),
+            max_bad_share=0.005,
         )
         source = WebDatasetSource(WebDatasetSource.Config(shuffle_clips=1), settings=settings)
         list(itertools.islice(source.batches(first_step=0, worker=0, num_workers=1), 4))
