@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import statistics
 import time
 from collections.abc import Callable
@@ -22,6 +21,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from calm.audio import write_bytes
+from calm.demo.machine import machine_record
 from calm.model.ar_flow import ARFlow
 from calm.model.flow import Targets
 from calm.model.prompt import Prompt
@@ -166,10 +167,8 @@ def main() -> None:
     report("25 % speech", f"<= 1.05 x ideal {ideal(root, share=0.25):.3f}", results["quarter_speech"])
     if options.result is not None:
         sizes = {"dim": DIM, "layers": LAYERS, "rows": TEXT + 2 * FRAMES, "batch": BATCH, "block_size": BLOCK_SIZE}
-        machine = {"torch": torch.__version__, "machine": platform.machine(), "threads": 1, "load": os.getloadavg()[0]}
-        partial = options.result.with_name(f".{options.result.name}.partial")
-        partial.write_text(json.dumps({"results": results, "sizes": sizes, "machine": machine}, indent=2) + "\n")
-        os.replace(partial, options.result)
+        machine = machine_record() | {"threads": 1, "load": os.getloadavg()[0]}
+        write_bytes(options.result, (json.dumps({"results": results, "sizes": sizes, "machine": machine}, indent=2) + "\n").encode())
 
 
 if __name__ == "__main__":

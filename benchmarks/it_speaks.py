@@ -10,22 +10,19 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import importlib.metadata
 import json
-import platform
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 from calm.audio import write_bytes
-from calm.demo.machine import describe_machine
+from calm.demo.machine import machine_record
 from calm.errors import CalmError, InputError
 from calm.evaluation.measure_clips import measure_music, measure_sound
 from calm.evaluation.measure_long import measure_long
@@ -140,7 +137,7 @@ def run(options: argparse.Namespace, console: Console) -> dict[str, Any]:
                 cache=options.cache, advance=advance_of(progress, name),
             )  # fmt: skip
             found = as_json(parts[name](study))
-        results["parts"][name] = {**found, "seconds_taken": round(time.perf_counter() - started, 1), "machine": machine()}
+        results["parts"][name] = {**found, "seconds_taken": round(time.perf_counter() - started, 1), "machine": machine_record(PACKAGES)}
         options.out.parent.mkdir(parents=True, exist_ok=True)
         write_bytes(options.out, (json.dumps(results, indent=2) + "\n").encode())
         console.print(f"{name}: done in {results['parts'][name]['seconds_taken']:.0f} s")
@@ -156,16 +153,6 @@ def advance_of(progress: Progress, part: str) -> Callable[[str, int, int], None]
         progress.update(rows[what], completed=finished, total=total)
 
     return advance
-
-
-def machine() -> dict[str, Any]:
-    versions = {}
-    for package in PACKAGES:
-        try:
-            versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            versions[package] = None
-    return {"machine": describe_machine(), "python": platform.python_version(), "threads": torch.get_num_threads(), "versions": versions}
 
 
 def look_up(results: dict[str, Any], path: str) -> dict[str, Any] | None:

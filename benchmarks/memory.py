@@ -13,8 +13,6 @@ from __future__ import annotations
 import argparse
 import gc
 import json
-import os
-import platform
 import resource
 import subprocess
 import sys
@@ -25,6 +23,8 @@ import torch
 from lightning.pytorch import Trainer
 from torch.utils.data import DataLoader
 
+from calm.audio import write_bytes
+from calm.demo.machine import machine_record
 from calm.doctor.activations import BatchShape
 from calm.doctor.memory import GIB, Memory, predict
 from calm.model.generator import Generator
@@ -151,10 +151,8 @@ def main() -> None:
         )
     if options.result is not None:
         sizes = {"dim": DIM, "layers": LAYERS, "clips": CLIPS, "frames": FRAMES, "text": TEXT, "steps": STEPS}
-        machine = {"torch": torch.__version__, "machine": platform.machine(), "device": options.device, "threads": 1}
-        partial = options.result.with_name(f".{options.result.name}.partial")
-        partial.write_text(json.dumps({"results": results, "sizes": sizes, "machine": machine}, indent=2) + "\n")
-        os.replace(partial, options.result)
+        machine = machine_record() | {"device": options.device, "threads": 1}
+        write_bytes(options.result, (json.dumps({"results": results, "sizes": sizes, "machine": machine}, indent=2) + "\n").encode())
 
 
 if __name__ == "__main__":

@@ -16,7 +16,6 @@ import gc
 import itertools
 import json
 import os
-import platform
 import resource
 import tempfile
 import time
@@ -27,6 +26,7 @@ import numpy as np
 import soundfile
 
 from calm import audio
+from calm.audio import write_bytes
 from calm.data.batching import Batching, ByClips, ByFrames
 from calm.data.config import ShardSource
 from calm.data.cut import ClipCut
@@ -36,6 +36,7 @@ from calm.data.planned import PlannedSource
 from calm.data.schema import parse_record, to_sample
 from calm.data.shares import Tally
 from calm.data.source import SourceSettings
+from calm.demo.machine import machine_record
 from calm.types import TASKS
 
 WEIGHTS = {"speech": 0.5, "sound": 0.3, "music": 0.2}
@@ -239,10 +240,8 @@ def main() -> None:
     print(json.dumps(results, indent=2))
     if options.result is not None:
         settings = {key: value for key, value in vars(options).items() if key != "result"}
-        machine = {"python": platform.python_version(), "machine": platform.machine(), "load_1_min": os.getloadavg()[0]}
-        partial = options.result.with_name(f".{options.result.name}.partial")
-        partial.write_text(json.dumps({"results": results, "settings": settings, "machine": machine}, indent=2) + "\n")
-        os.replace(partial, options.result)
+        machine = machine_record() | {"load_1_min": os.getloadavg()[0]}
+        write_bytes(options.result, (json.dumps({"results": results, "settings": settings, "machine": machine}, indent=2) + "\n").encode())
 
 
 if __name__ == "__main__":

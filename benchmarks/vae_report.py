@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import json
-import platform
 from collections.abc import Sequence
-from datetime import date
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from calm.audio import write_bytes
-from calm.demo.machine import describe_machine
+from calm.demo.machine import machine_record
 from calm.evaluation.intervals import mean
 from calm.evaluation.lists import ClipItem, load_clips
 from calm.evaluation.reconstruction import Fidelity, MelDistance, compare, reconstruct
@@ -46,7 +42,7 @@ def report(options: argparse.Namespace, console: Console) -> dict[str, Any]:
         "results": as_json(results),
         "runs": {name: describe_run(folder, vaes[name]) for name, folder in folders.items()},
         "settings": {"corpus": str(options.corpus), "split": options.split, "limit": options.limit, "windows_ms": "2 to 128"},
-        "machine": machine(),
+        "machine": machine_record(PACKAGES),
     }
     options.out.parent.mkdir(parents=True, exist_ok=True)
     write_bytes(options.out, (json.dumps(found, indent=2) + "\n").encode())
@@ -100,17 +96,6 @@ def describe_run(folder: Path, vae: VAE) -> dict[str, Any]:
         if (folder / name).is_file():
             found[name.removesuffix(".json")] = json.loads((folder / name).read_text(encoding="utf-8"))
     return found
-
-
-def machine() -> dict[str, Any]:
-    versions = {package: importlib.metadata.version(package) for package in PACKAGES}
-    return {
-        "machine": describe_machine(),
-        "date": date.today().isoformat(),
-        "python": platform.python_version(),
-        "threads": torch.get_num_threads(),
-        "versions": versions,
-    }
 
 
 def table_of(found: dict[str, Any]) -> Table:

@@ -101,17 +101,17 @@ class DataConfig:
             value = getattr(self, key)
             if value is not None and not 0 < value <= 3600:
                 raise ConfigError(f"{key} is {value:g}", where=f"data.{key}", allowed="more than 0, at most 3600")
-        for task, chance in self.attribute_dropout.items():
-            where = f"data.attribute_dropout.{task}"
+        for task in self.attribute_dropout:
             if task not in map(str, TASKS):
+                where = f"data.attribute_dropout.{task}"
                 raise ConfigError(f"Unknown task '{task}'", where=where, allowed=map(str, TASKS))
-            if not 0 <= chance <= 1:
-                raise ConfigError(f"{task} is {chance:g}", where=where, allowed="0 to 1")
         if self.max_frames_per_batch is not None:
             self._check_frames(self.max_frames_per_batch)
-        for key in ("reference_probability", "max_bad_share"):
-            if not 0 <= getattr(self, key) <= 1:
-                raise ConfigError(f"{key} is {getattr(self, key):g}", where=f"data.{key}", allowed="0 to 1")
+        chances = {key: getattr(self, key) for key in ("reference_probability", "max_bad_share")}
+        chances |= {f"attribute_dropout.{task}": chance for task, chance in self.attribute_dropout.items()}
+        for key, chance in chances.items():
+            if not 0 <= chance <= 1:
+                raise ConfigError(f"{key} is {chance:g}", where=f"data.{key}", allowed="0 to 1")
 
     @property
     def train_sources(self) -> tuple[ShardSource, ...]:

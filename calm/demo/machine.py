@@ -1,14 +1,18 @@
-"""The machine that a demo ran on, in words."""
+"""The machine that a demo or a benchmark ran on: in words, and as a record that stands beside figures."""
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import platform
+from collections.abc import Iterable
+from datetime import date
 from pathlib import Path
+from typing import Any
 
 import torch
 
-__all__ = ["describe_machine"]
+__all__ = ["describe_machine", "machine_record"]
 
 
 def describe_machine() -> str:
@@ -19,6 +23,24 @@ def describe_machine() -> str:
     if torch.cuda.is_available():
         parts.append(torch.cuda.get_device_name())
     return ", ".join(parts)
+
+
+def machine_record(packages: Iterable[str] = ("torch",)) -> dict[str, Any]:
+    """Return what figures depend on, as JSON values: machine, date, Python, threads, versions (None where missing)."""
+    return {
+        "machine": describe_machine(),
+        "date": date.today().isoformat(),
+        "python": platform.python_version(),
+        "threads": torch.get_num_threads(),
+        "versions": {package: _version(package) for package in packages},
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def _processor() -> str:
