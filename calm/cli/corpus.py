@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -27,15 +27,20 @@ def corpus(
         str,
         typer.Option(metavar="SHARES", help="Of the sounds, for example single=1,sequence=2,overlap=2.", show_default=False),
     ] = "",
+    music_seconds: Annotated[
+        str, typer.Option(metavar="SHORTEST,LONGEST", help="Of a piece, for example 2,4.", show_default=False)
+    ] = "",
 ) -> None:
     """Write a mixed corpus of speech, sounds and music; nothing is downloaded."""
     from calm.corpus import generate_corpus
 
-    given = {
+    given: dict[str, Any] = {
         name: _shares(f"--{name.replace('_', '-')}", text)
         for name, text in (("task_shares", task_shares), ("scene_shares", scene_shares))
         if text
     }
+    if music_seconds:
+        given["music_seconds"] = _range("--music-seconds", music_seconds)
     started = time.perf_counter()
     made = generate_corpus(out, seconds=seconds, seed=seed, sample_rate=sample_rate, num_workers=num_workers, **given)
     taken = time.perf_counter() - started
@@ -52,3 +57,12 @@ def _shares(option: str, text: str) -> dict[str, float]:
         return {name.strip(): float(share) for name, share in (part.split("=") for part in text.split(","))}
     except ValueError:
         raise InputError(f"'{text}' is no list of shares", where=option, allowed="NAME=NUMBER,NAME=NUMBER") from None
+
+
+def _range(option: str, text: str) -> tuple[float, float]:
+    """``2,4`` as a pair; whether the lengths are accepted is checked where they are used."""
+    try:
+        shortest, longest = map(float, text.split(","))
+    except ValueError:
+        raise InputError(f"'{text}' is no range of seconds", where=option, allowed="SHORTEST,LONGEST") from None
+    return shortest, longest

@@ -10,6 +10,7 @@ import sys
 import time
 
 import pytest
+import soundfile as sf
 from typer.testing import CliRunner
 
 from calm.cli import app
@@ -267,3 +268,13 @@ def test_corpus_takes_shares_of_tasks_and_scenes(tmp_path):
     result = calm(*words, "single=1, overlap=3")
     assert result.exit_code == 0, result.output
     assert "sound" in result.output and "speech" not in result.output
+
+
+def test_corpus_takes_the_lengths_of_pieces(tmp_path):
+    words = ["corpus", str(tmp_path / "out"), "--seconds", "30", "--task-shares", "music=1", "--music-seconds"]
+    assert "'2' is no range of seconds" in calm(*words, "2").output
+    assert "`music_seconds` is (0.5, 2.0)" in calm(*words, "0.5,2").output
+    result = calm(*words, "1,2")
+    assert result.exit_code == 0, result.output
+    pieces = [sf.info(path).duration for path in (tmp_path / "out").glob("*/music/*")]
+    assert len(pieces) > 15 and max(pieces) < 2.5
