@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -9,7 +10,12 @@ import numpy as np
 
 from calm.types import Task
 
-__all__ = ["ClipCut", "Cut", "Cutter", "RandomCrop"]
+__all__ = ["ClipCut", "Cut", "Cutter", "MakeRng", "RandomCrop"]
+
+
+#: Makes the random generator of one decision. Most clips need no decision, and a generator costs as much as a tenth of
+#: the decoding of a short clip.
+MakeRng = Callable[[], np.random.Generator]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +32,7 @@ class Cutter(Protocol):
 
     seconds: float
 
-    def __call__(self, clip_seconds: float, task: Task, rng: np.random.Generator) -> Cut: ...
+    def __call__(self, clip_seconds: float, task: Task, make_rng: MakeRng) -> Cut: ...
 
 
 @dataclass(frozen=True)
@@ -36,9 +42,9 @@ class ClipCut:
 
     seconds: float
 
-    def __call__(self, clip_seconds: float, task: Task, rng: np.random.Generator) -> Cut:
+    def __call__(self, clip_seconds: float, task: Task, make_rng: MakeRng) -> Cut:
         spare = max(0.0, clip_seconds - self.seconds)
-        start = float(rng.uniform(0.0, spare)) if spare and task == Task.MUSIC else 0.0
+        start = float(make_rng().uniform(0.0, spare)) if spare and task == Task.MUSIC else 0.0
         return Cut(start, self.seconds, start >= spare)
 
 
@@ -48,7 +54,7 @@ class RandomCrop:
 
     seconds: float
 
-    def __call__(self, clip_seconds: float, task: Task, rng: np.random.Generator) -> Cut:
+    def __call__(self, clip_seconds: float, task: Task, make_rng: MakeRng) -> Cut:
         spare = max(0.0, clip_seconds - self.seconds)
-        start = float(rng.uniform(0.0, spare))
+        start = float(make_rng().uniform(0.0, spare)) if spare else 0.0
         return Cut(start, self.seconds, start >= spare)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from calm.data.cut import Cutter
+from calm.data.cut import Cutter, MakeRng
 from calm.data.plan import Draw, generator
 from calm.data.shards import ShardSet
 from calm.types import Sample, Task
@@ -22,12 +23,17 @@ MAX_CANDIDATES = 64
 
 @dataclass(frozen=True, kw_only=True)
 class Example:
-    """One row of a batch before collation. ``rng`` is for what is still to be drawn: description, augmentation."""
+    """One row of a batch before collation."""
 
     sample: Sample
     complete: bool
     reference: Sample | None
-    rng: np.random.Generator
+    make_rng: MakeRng
+
+    @functools.cached_property
+    def rng(self) -> np.random.Generator:
+        """The generator for what is still to be drawn: description, augmentation."""
+        return self.make_rng()
 
 
 class ExampleReader:
@@ -59,14 +65,14 @@ class ExampleReader:
         """Read a draw, or ``row`` in its place; raises DataError where a clip cannot be read."""
         row = draw.row if row is None else row
         clip = self.shards.rows[row].clip
-        cut = self.cut(clip.seconds, draw.task, self._rng("cut", draw, row))
+        cut = self.cut(clip.seconds, draw.task, lambda: self._rng("cut", draw, row))
         # The cut may end a fraction of a sample before the clip; the last sample must still be there to start from.
         start = min(cut.start, (clip.frames - 1) / clip.sample_rate)
         return Example(
             sample=self.shards.read(row, start_seconds=start, max_seconds=cut.seconds),
             complete=cut.complete,
             reference=self._reference(row, draw),
-            rng=self._rng("describe", draw, row),
+            make_rng=lambda: self._rng("describe", draw, row),
         )
 
     def _rng(self, purpose: str, draw: Draw, row: int) -> np.random.Generator:

@@ -127,11 +127,11 @@ class WebDatasetSource(Source):
         record = parse_record(item["json"], where=where)
         header = audio.info(data, where=where)
         rng = item["rng"]
-        cut = self.settings.cut(header.seconds, Task(record["task"]), rng)
+        cut = self.settings.cut(header.seconds, Task(record["task"]), lambda: rng)
         start = min(cut.start, (header.frames - 1) / header.sample_rate)
         waveform = audio.read(data, start_seconds=start, max_seconds=cut.seconds, where=where)
         sample = to_sample(record, content=waveform, key=item["__key__"], shard=item["__url__"].rsplit("/", 1)[-1])
-        return Example(sample=sample, complete=cut.complete, reference=None, rng=rng)
+        return Example(sample=sample, complete=cut.complete, reference=None, make_rng=lambda: rng)
 
 
 def _members(shards: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:

@@ -127,6 +127,8 @@ class TrainerConfig:
     strategy: str = "auto"
     #: "layers" computes the backbone's layers again in the backward pass instead of keeping their activations
     activation_checkpointing: Literal["none", "layers"] = "none"
+    #: "layers" compiles the backbone's layers with torch.compile; the first steps take a minute or two
+    compile: Literal["none", "layers"] = "none"
     log_every_steps: int = 10
     #: least time between two signs of life of a rank, which `calm launch` watches
     heartbeat_seconds: float = 10.0
@@ -150,6 +152,10 @@ class TrainerConfig:
             if value is not None and not 0 < value < math.inf:
                 raise ConfigError(f"{key} is {value}", where=f"trainer.{key}", allowed="a finite number above 0")
         _check_names(self.prompts, [str(task) for task in TASKS], what="task", where="trainer.prompts")
+        if self.compile != "none" and self.strategy == "fsdp":
+            raise ConfigError(
+                "Sharded layers are not compiled", where="trainer.compile", allowed="none with trainer.strategy=fsdp"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,6 +13,7 @@ from lightning.pytorch import Trainer
 
 from calm.part import Part
 from calm.training.checkpoint_io import AtomicCheckpointIO
+from calm.training.compilation import compile_layers
 from calm.training.config import OptimConfig, TrainerConfig
 from calm.training.run_folder import ConfigStamp
 from calm.training.sharded_strategy import ShardedStrategy
@@ -48,6 +49,8 @@ def build_trainer(settings: TrainerConfig, optim: OptimConfig, *, root: Part) ->
 
 def engine_of(root: Part, settings: TrainerConfig, stamp: ConfigStamp) -> dict[str, Any]:
     """How the work is shared by processes, and what keeps its checkpoints: arguments of the Trainer."""
+    if settings.compile == "layers":
+        compile_layers(root)
     if settings.activation_checkpointing == "layers":
         recompute_layers(root)
     if settings.strategy != "fsdp":

@@ -25,7 +25,7 @@ def drawn(sample: Sample, *, draws: int = 200, has_reference: bool = False, styl
     return [
         tokenizer.decode(
             encoder(
-                Example(sample=sample, complete=False, reference=None, rng=np.random.default_rng(seed)),
+                Example(sample=sample, complete=False, reference=None, make_rng=lambda seed=seed: np.random.default_rng(seed)),
                 has_reference=has_reference,
             )
         )

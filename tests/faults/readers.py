@@ -136,7 +136,7 @@ def _record(folder: Path) -> Target:
     def read() -> None:
         sample = to_sample(parse_record(path.read_bytes(), where=path), content=tone, key="clip", shard="x.tar")
         for seed in range(3):
-            example = Example(sample=sample, complete=True, reference=None, rng=np.random.default_rng(seed))
+            example = Example(sample=sample, complete=True, reference=None, make_rng=lambda seed=seed: np.random.default_rng(seed))
             encoder(example, has_reference=False)
 
     return Target(file=path, read=read, tokens=(*TEXT_TOKENS, b"sound", b"music"))

@@ -1,0 +1,48 @@
+"""Compiled layers: the same steps with fewer passes over memory.
+
+Layer by layer, because all layers share one compilation, and because what lies between them (routing, masks, the
+losses of mixed tasks) changes from batch to batch.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from calm.errors import ConfigError
+from calm.part import Part
+from calm.training.sharding import layers_of
+
+__all__ = ["compile_layers"]
+
+COMPILERS = ("c++", "g++", "clang++")
+
+
+def compile_layers(root: Part) -> None:
+    """Compile the backbone's layers for training, in place; without gradients they run as before.
+
+    The first steps take a minute or two. Rounding differs from the layers as they are. Raises ConfigError for a
+    root without layers, and where there is no C++ compiler.
+    """
+    layers = layers_of(root, key="trainer.compile")
+    if not any(map(shutil.which, COMPILERS)):
+        raise ConfigError(
+            "Compiling layers needs a C++ compiler, and none was found",
+            where="trainer.compile: layers",
+            allowed=f"one of {', '.join(COMPILERS)} in the PATH",
+            hint="install one (Debian: g++), or train with trainer.compile=none",
+        )
+    for layer in layers:
+        layer.forward = _compiled(layer.forward)
+
+
+def _compiled(forward: Callable[..., Any]) -> Callable[..., Any]:
+    fast = torch.compile(forward, dynamic=True)
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return fast(*args, **kwargs) if torch.is_grad_enabled() else forward(*args, **kwargs)
+
+    return call
