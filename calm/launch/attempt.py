@@ -42,11 +42,12 @@ class Attempt:
         self._seen: dict[int, tuple[Beat | None, float]] = {rank: (None, time.monotonic()) for rank in plan.ranks}
         self._process = subprocess.Popen(plan.command(), start_new_session=True, preexec_fn=_ignore_usr1)
 
-    def wait(self, stop_asked: Callable[[], bool]) -> Ending:
+    def wait(self, stop_asked: Callable[[], bool], broken: Callable[[], str | None]) -> Ending:
         """Return how the workers ended, once they have.
 
         Args:
             stop_asked: whether somebody wants the run to stop; the workers then save and leave.
+            broken: why another node makes it useless to go on; None where none does.
         """
         pause = min(1.0, self.plan.heartbeat_timeout / 10)
         try:
@@ -55,9 +56,9 @@ class Attempt:
                     return self._describe(self._process.wait(timeout=pause))
                 if stop_asked():
                     self._ask_to_stop()
-                silent = self._find_silent()
-                if silent is not None:
-                    return Ending(reason=silent)
+                reason = self._find_silent() or broken()
+                if reason is not None:
+                    return Ending(reason=reason)
         finally:
             self._end()
 

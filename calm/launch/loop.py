@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Literal
 
-from calm.launch.attempt import Attempt
+from calm.launch.attempt import Attempt, Ending
+from calm.launch.meeting import Meeting
 from calm.launch.plan import LaunchPlan
 from calm.training.network import choose_interface
 from calm.training.status import RunStatus, read_status, write_status
@@ -59,11 +60,12 @@ class _Loop:
     def __init__(self, plan: LaunchPlan, *, before: RunStatus | None, stop: _Stop, say: Callable[[str], None]) -> None:
         self.plan, self.before, self.stop, self.say = plan, before, stop, say
         self.num_restarts = self.num_in_a_row = 0
+        self.meeting = Meeting(plan.run_dir, node_rank=plan.node_rank, num_nodes=plan.num_nodes)
 
     def run(self) -> Outcome:
         while True:
             started_from = self._status()
-            ending = Attempt(self.plan).wait(self.stop.is_asked)
+            ending = self._attempt()
             if ending.is_complete:
                 self._wait_for_rank_zero()
             if (outcome := self._ended()) is not None:
@@ -78,6 +80,18 @@ class _Loop:
             if (outcome := self._ended()) is not None:
                 return outcome
 
+    def _attempt(self) -> Ending:
+        timeout = self.plan.start_timeout
+        if self.meeting.agree(self._stop_asked, timeout=timeout):
+            return Attempt(self.plan).wait(self._stop_asked, self.meeting.broken)
+        return Ending(reason=f"node 0 has not started within {timeout:.0f} s")
+
+    def _stop_asked(self) -> bool:
+        """Whether this node was asked to stop, and has told the others, or another node was."""
+        if self.stop.is_asked():
+            self.meeting.leave()
+        return self.stop.is_asked() or self.meeting.is_left()
+
     def _status(self) -> RunStatus:
         return read_status(self.plan.run_dir) or RunStatus(state="running", step=0, time=0.0)
 
@@ -89,12 +103,14 @@ class _Loop:
         status = self._status()
         if status != self.before and status.state in ("done", "preempted"):
             return self._outcome(status.state)
-        return self._outcome("preempted") if self.stop.is_asked() else None
+        return self._outcome("preempted") if self._stop_asked() else None
 
     def _wait_for_rank_zero(self) -> None:
         """Wait while another node's rank zero exports: this node's ranks have nothing left to do."""
         deadline = time.monotonic() + self.plan.start_timeout
-        while self._status().state == "running" and time.monotonic() < deadline and not self.stop.is_asked():
+        while self._status().state == "running" and time.monotonic() < deadline and not self._stop_asked():
+            if self.meeting.broken() is not None:
+                return
             self.stop.wait(0.5)
 
     def _pause(self, reason: str) -> None:

@@ -131,6 +131,57 @@ def test_a_node_waits_while_rank_zero_exports_elsewhere(attempt, tmp_path):
     assert (outcome.state, outcome.step) == ("done", 10)
 
 
+#: what the other of two nodes would write
+NOTES = """
+def note(rank, **values):
+    os.makedirs("launch", exist_ok=True)
+    open("launch/part", "w").write(json.dumps({"time": time.time(), **values}))
+    os.replace("launch/part", f"launch/node-{rank:05d}.json")
+def attempt():
+    return json.load(open("launch/node-00000.json"))["attempt"]
+"""
+
+
+@pytest.fixture
+def one_cable(monkeypatch):
+    """The nodes are processes of this machine: the check that they reach each other has tests of its own."""
+    monkeypatch.setattr("calm.launch.loop.choose_interface", lambda host: host)
+
+
+@pytest.mark.usefixtures("one_cable")
+def test_the_main_node_starts_again_at_once_where_the_other_node_does(attempt):
+    script = f"""{NOTES}
+if os.path.exists("launch/node-00001.json"):
+    status("done", 10)
+else:
+    note(1, attempt=attempt(), state="waiting"); time.sleep(60)
+"""
+    started = time.monotonic()
+    outcome, lines = attempt(script, num_nodes=2, max_restarts=1)
+    assert outcome.state == "done" and lines[0].startswith("node 1 starts anew; restart 1 of 1")
+    assert time.monotonic() - started < 30
+
+
+@pytest.mark.usefixtures("one_cable")
+def test_a_node_leaves_an_attempt_that_the_main_node_has_left(attempt, tmp_path):
+    begin = f"{WORKER}\n{NOTES}\nnote(0, attempt='first', state='running')"
+    subprocess.run([sys.executable, "-c", begin], cwd=tmp_path, check=True)
+    script = f"""{NOTES}
+if attempt() == "first":
+    note(0, attempt="second", state="running"); time.sleep(60)
+status("done", 10)
+"""
+    outcome, lines = attempt(script, num_nodes=2, node_rank=1, max_restarts=1)
+    assert outcome.state == "done" and lines[0].startswith("the main node starts anew")
+
+
+@pytest.mark.usefixtures("one_cable")
+def test_a_node_stops_where_another_was_asked_to_before_anything_trained(attempt, tmp_path):
+    outcome, _ = attempt(f"{NOTES}\nnote(1, attempt='', state='leaving'); time.sleep(60)", num_nodes=2)
+    assert (outcome.state, outcome.signal_number) == ("preempted", 0)
+    assert read_status(tmp_path).state == "preempted"
+
+
 def _is_running(pid: str) -> bool:
     state = subprocess.run(["ps", "-o", "stat=", "-p", pid], capture_output=True, text=True).stdout.strip()
     return bool(state) and not state.startswith("Z")

@@ -1,0 +1,117 @@
+"""Where the launchers of several nodes meet: small files in the run's folder, by which all are in the same attempt.
+
+torchrun's static rendezvous has no number of an attempt. A node that starts again within the second in which the main
+node has not yet noticed the fault would join the store of the old attempt, find the addresses of dead workers there,
+and wait for them until its start-up time-out. So the main node names every attempt; the others join each only once,
+ask for a new one when theirs has ended, and leave one that the main node has left.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+from calm.audio.files import write_bytes
+
+__all__ = ["Meeting"]
+
+#: the folder of the files, in the run's folder
+FOLDER = "launch"
+#: seconds between two looks at the other nodes
+LOOK_SECONDS = 0.5
+
+State = Literal["running", "waiting", "leaving"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Note:
+    """What a node says of itself: the attempt that it joined last, and whether it waits for another or leaves."""
+
+    attempt: str
+    state: State
+    time: float
+
+    def __post_init__(self) -> None:
+        if type(self.attempt) is not str or self.state not in get_args(State) or type(self.time) not in (int, float):
+            raise ValueError(f"not a note: {vars(self)}")
+
+
+class Meeting:
+    """One node's part of the agreement. Of a single node nothing is written, and all is agreed.
+
+    Args:
+        run_dir: the run's folder, the same for all nodes.
+        node_rank, num_nodes: which node this is; node 0 names the attempts.
+    """
+
+    def __init__(self, run_dir: Path, *, node_rank: int, num_nodes: int) -> None:
+        self.folder, self.node_rank, self.num_nodes = run_dir / FOLDER, node_rank, num_nodes
+        self.others = [rank for rank in range(num_nodes) if rank != node_rank]
+        # What an earlier launch left behind says nothing about this one, but for the attempt that must not be joined twice.
+        self._left_over = {rank: self._read(rank) for rank in self.others}
+        before = self._read(node_rank)
+        self.attempt = before.attempt if before is not None and self.others else ""
+        self._has_left = False
+
+    def agree(self, stop_asked: Callable[[], bool], *, timeout: float) -> bool:
+        """Be in an attempt that this node was not in before; False where node 0 names none within ``timeout`` seconds."""
+        if not self.others:
+            return True
+        if self.node_rank == 0:
+            self.attempt = uuid.uuid4().hex
+            self._write("running")
+            return True
+        self._write("waiting")
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline and not stop_asked():
+            main = self._read(0)
+            if main is not None and main.state == "running" and main.attempt != self.attempt:
+                self.attempt = main.attempt
+                self._write("running")
+                return True
+            time.sleep(LOOK_SECONDS)
+        return False
+
+    def broken(self) -> str | None:
+        """Return why this attempt cannot go on, in a few words; None where nothing speaks against it."""
+        if self.node_rank:
+            main = self._read(0)
+            gone = main is not None and main.state == "running" and main.attempt != self.attempt
+            return "the main node starts anew" if gone else None
+        for rank in self.others:
+            note = self._read(rank)
+            if note is not None and (note.attempt, note.state) == (self.attempt, "waiting"):
+                return f"node {rank} starts anew"
+        return None
+
+    def is_left(self) -> bool:
+        """Whether another node has been asked to stop, so that all have to."""
+        notes = {rank: self._read(rank) for rank in self.others}
+        return any(
+            note is not None and note.state == "leaving" and note != self._left_over[rank] for rank, note in notes.items()
+        )
+
+    def leave(self) -> None:
+        """Tell the others that this node has been asked to stop."""
+        if self.others and not self._has_left:
+            self._has_left = True
+            self._write("leaving")
+
+    def _path(self, rank: int) -> Path:
+        return self.folder / f"node-{rank:05d}.json"
+
+    def _read(self, rank: int) -> _Note | None:
+        with suppress(OSError, ValueError, TypeError, RecursionError):
+            return _Note(**json.loads(self._path(rank).read_text(encoding="utf-8")))
+        return None
+
+    def _write(self, state: State) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        note = _Note(attempt=self.attempt, state=state, time=time.time())
+        write_bytes(self._path(self.node_rank), (json.dumps(asdict(note)) + "\n").encode())
