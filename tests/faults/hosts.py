@@ -166,16 +166,18 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--heartbeat-timeout", type=float, default=20.0)
+    parser.add_argument("--kinds", nargs="+", choices=list(FAULTS), default=list(FAULTS), help="of faults; by default all")
+    parser.add_argument("--name", default="hosts", help="of the result file")
     options = parser.parse_args()
     rng = random.Random(options.seed)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        reference = Reference.train(folder, kinds=list(FAULTS))
+        reference = Reference.train(folder, kinds=options.kinds)
         report = HostReport(steps=reference.steps, heartbeat_timeout=options.heartbeat_timeout)
         for number in range(options.rounds):
-            kinds = rng.sample(list(FAULTS), k=len(FAULTS))
+            kinds = rng.sample(options.kinds, k=len(options.kinds))
             survive(reference, folder / f"round-{number}", kinds, report, seed=rng.getrandbits(32))
-            write_result("hosts", asdict(report))  # after each, so that an end before the last loses nothing
+            write_result(options.name, asdict(report))  # after each, so that an end before the last loses nothing
     raise SystemExit(bool(report.wrong))
 
 
