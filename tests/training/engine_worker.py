@@ -13,6 +13,8 @@ from lightning.pytorch.callbacks import Callback
 from torch.nn.parallel import DistributedDataParallel
 
 from calm.config import load_config
+from calm.model.lora import adapt
+from calm.model.lora_config import LoRAConfig
 from calm.training.config import CurriculumConfig, OptimConfig, Phase
 from calm.training.fit import train
 from tests.factory import tiny_batch, tiny_generator
@@ -35,6 +37,7 @@ class Poison(Callback):
 def run(out: Path, name: str, engine: str, options: dict[str, str]) -> None:
     rank, world_size = int(os.environ["LOCAL_RANK"]), int(os.environ["ENGINE_WORLD_SIZE"])
     start = options.pop("from", None)
+    lora = LoRAConfig(name="lora", rank=2, alpha=4.0) if options.pop("lora", None) else None
     callbacks = [FollowTiny(), Dump(out / f"{name}.pt"), *([Poison()] if options.pop("poison", None) else [])]
     settings = {key: int(value) if value.isdigit() else value for key, value in options.items()}
     settings = {"max_steps": 10, "save_every_steps": 5, "sample_seconds": 0.05, "prompts": PROMPTS, **settings}
@@ -42,11 +45,12 @@ def run(out: Path, name: str, engine: str, options: dict[str, str]) -> None:
     config = dataclasses.replace(
         config,
         ckpt_path=str(out / start) if start else None,
+        lora=lora,
         optim=OptimConfig(learning_rate=1e-3, warmup_steps=2, ema_decay=0.9),
         data=load_config(["experiment=tiny"]).data,
         sampler=load_config(["experiment=tiny", "sampler.num_steps=1"]).sampler,
     )
-    root = tiny_generator("ar_flow")
+    root = adapt(tiny_generator("ar_flow"), lora)
     channels = root.vae.latent_dim
     root.vae.set_statistics(torch.zeros(channels).double(), torch.full((channels,), 100.0).double(), 100)
     train(root, TinyData(rank), config=config, progress=False, callbacks=callbacks)

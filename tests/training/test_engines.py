@@ -27,6 +27,9 @@ def out(tmp_path_factory):
         "bf16=fsdp,max_steps=2,precision=bf16-mixed",
         f"resumed=fsdp,max_steps={STEPS},from=fsdp/checkpoints/step-00000005.ckpt",
         "joined=fsdp,max_steps=6,from=alone/checkpoints/last.ckpt",
+        "lora_ddp=ddp,max_steps=6,lora=1",
+        "lora_fsdp=fsdp,max_steps=6,lora=1",
+        "lora_resumed=fsdp,max_steps=6,lora=1,from=lora_fsdp/checkpoints/step-00000005.ckpt",
         f"splits={STEPS if STEPS > 10 else 5}",
         world_size=2,
     )
@@ -92,6 +95,16 @@ def test_a_nan_on_one_rank_skips_the_step_of_a_sharded_run(out):
 
 def test_a_sharded_run_in_bfloat16_keeps_float32_weights(out):
     assert {tensor.dtype for tensor in state(out, "bf16").values()} == {torch.float32}
+
+
+def test_matrices_of_lora_train_sharded_as_by_ddp_resume_to_the_bit_and_are_merged_at_the_end(out):
+    ddp, fsdp = state(out, "lora_ddp"), state(out, "lora_fsdp")
+    assert any("lora_up" in name for name in fsdp)
+    assert_same(ddp, fsdp, atol=1e-6)
+    ddp, fsdp, resumed = (load_file(out / f"lora_{name}/export/model.safetensors") for name in ("ddp", "fsdp", "resumed"))
+    assert not any("lora" in name for name in fsdp)
+    assert_same(ddp, fsdp, atol=1e-6)
+    assert_same(fsdp, resumed)
 
 
 def test_only_whole_checkpoints_lie_in_the_folder(out):
