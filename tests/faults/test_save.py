@@ -1,14 +1,17 @@
 """There is always a checkpoint that can be read. Long form: python -m tests.faults.save."""
 
+import pytest
+
 from calm.training.checkpoint_io import AtomicCheckpointIO
 from tests.faults.save import SaveReport, checkpoint, fill_disk, kill_saves
 
 
-def test_kills_and_full_disks_during_a_save_leave_a_whole_checkpoint(tmp_path):
-    report = kill_saves(tmp_path, kills=10)
-    fill_disk(tmp_path, report, times=10)
+@pytest.mark.parametrize(("form", "times"), [("file", 10), ("folder", 5)])
+def test_kills_and_full_disks_during_a_save_leave_a_whole_checkpoint(tmp_path, form, times):
+    report = kill_saves(tmp_path, kills=times, form=form)
+    fill_disk(tmp_path, report, times=times, form=form)
     assert report.wrong == []
-    assert (report.kills, report.file_size_limits) == (10, 10)
+    assert (report.kills, report.file_size_limits) == (times, times)
     assert report.kills_in_a_write > 0, "no kill hit a write: the test has proved nothing"
 
 
