@@ -136,7 +136,11 @@ class Layer(nn.Module):
     def forward(
         self, x: Tensor, *, rotary: Rotary, mask, layer: int, residual: Residual | None, cache: Cache | None
     ) -> Tensor:
+        normed, x = self.body(x, rotary=rotary, mask=mask, layer=layer, cache=cache)
+        return x if residual is None else residual(layer, normed, x)
+
+    def body(self, x: Tensor, *, rotary: Rotary, mask, layer: int, cache: Cache | None) -> tuple[Tensor, Tensor]:
+        """All but the expert: what the FFN read, and what left it. `calm.training.compilation` compiles it."""
         x = x + self.self_attn(self.input_layernorm(x), rotary=rotary, mask=mask, layer=layer, cache=cache)
         normed = self.post_attention_layernorm(x)
-        x = x + self.mlp(normed)
-        return x if residual is None else residual(layer, normed, x)
+        return normed, x + self.mlp(normed)

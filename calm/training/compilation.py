@@ -1,7 +1,7 @@
 """Compiled layers: the same steps with fewer passes over memory.
 
-Layer by layer, because all layers share one compilation, and because what lies between them (routing, masks, the
-losses of mixed tasks) changes from batch to batch.
+Layer by layer, because all layers share one compilation, and without the expert: which rows it gets, and whether any,
+changes from batch to batch, and torch compiles a function eight times at most before it gives up.
 """
 
 from __future__ import annotations
@@ -36,13 +36,14 @@ def compile_layers(root: Part) -> None:
             hint="install one (Debian: g++), or train with trainer.compile=none",
         )
     for layer in layers:
-        layer.forward = _compiled(layer.forward)
+        name = "body" if hasattr(layer, "body") else "forward"
+        setattr(layer, name, _compiled(getattr(layer, name)))
 
 
-def _compiled(forward: Callable[..., Any]) -> Callable[..., Any]:
-    fast = torch.compile(forward, dynamic=True)
+def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    fast = torch.compile(function, dynamic=True)
 
     def call(*args: Any, **kwargs: Any) -> Any:
-        return fast(*args, **kwargs) if torch.is_grad_enabled() else forward(*args, **kwargs)
+        return fast(*args, **kwargs) if torch.is_grad_enabled() else function(*args, **kwargs)
 
     return call
