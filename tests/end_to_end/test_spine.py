@@ -13,6 +13,9 @@ import pytest
 
 from calm import audio
 
+# One story: the later tests look at what the first has made, so all have to run in one process.
+pytestmark = pytest.mark.xdist_group("spine")
+
 SMALL = ("data.num_workers=0", "data.batch_size=3", "data.max_seconds=2.0", "sampler.num_steps=2")
 
 
