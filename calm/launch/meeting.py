@@ -70,9 +70,8 @@ class Meeting:
         self._write("waiting")
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline and not stop_asked():
-            main = self._read(0)
-            if main is not None and main.state == "running" and main.attempt != self.attempt:
-                self.attempt = main.attempt
+            if (attempt := self._next_attempt()) is not None:
+                self.attempt = attempt
                 self._write("running")
                 return True
             time.sleep(LOOK_SECONDS)
@@ -81,9 +80,7 @@ class Meeting:
     def broken(self) -> str | None:
         """Return why this attempt cannot go on, in a few words; None where nothing speaks against it."""
         if self.node_rank:
-            main = self._read(0)
-            gone = main is not None and main.state == "running" and main.attempt != self.attempt
-            return "the main node starts anew" if gone else None
+            return None if self._next_attempt() is None else "the main node starts anew"
         for rank in self.others:
             note = self._read(rank)
             if note is not None and (note.attempt, note.state) == (self.attempt, "waiting"):
@@ -92,16 +89,20 @@ class Meeting:
 
     def is_left(self) -> bool:
         """Whether another node has been asked to stop, so that all have to."""
-        notes = {rank: self._read(rank) for rank in self.others}
-        return any(
-            note is not None and note.state == "leaving" and note != self._left_over[rank] for rank, note in notes.items()
-        )
+        notes = ((self._read(rank), self._left_over[rank]) for rank in self.others)
+        return any(note is not None and note.state == "leaving" and note != before for note, before in notes)
 
     def leave(self) -> None:
         """Tell the others that this node has been asked to stop."""
         if self.others and not self._has_left:
             self._has_left = True
             self._write("leaving")
+
+    def _next_attempt(self) -> str | None:
+        """The attempt that node 0 is in, where it is another than this node's."""
+        main = self._read(0)
+        is_next = main is not None and main.state == "running" and main.attempt != self.attempt
+        return main.attempt if is_next else None
 
     def _path(self, rank: int) -> Path:
         return self.folder / f"node-{rank:05d}.json"
@@ -112,6 +113,5 @@ class Meeting:
         return None
 
     def _write(self, state: State) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
         note = _Note(attempt=self.attempt, state=state, time=time.time())
         write_bytes(self._path(self.node_rank), (json.dumps(asdict(note)) + "\n").encode())

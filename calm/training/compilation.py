@@ -7,14 +7,12 @@ changes from batch to batch, and torch compiles a function eight times at most b
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
-from typing import Any
 
 import torch
 
 from calm.errors import ConfigError
 from calm.part import Part
-from calm.training.sharding import layers_of
+from calm.training.sharding import in_training, layers_of
 
 __all__ = ["compile_layers"]
 
@@ -37,13 +35,5 @@ def compile_layers(root: Part) -> None:
         )
     for layer in layers:
         name = "body" if hasattr(layer, "body") else "forward"
-        setattr(layer, name, _compiled(getattr(layer, name)))
-
-
-def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    fast = torch.compile(function, dynamic=True)
-
-    def call(*args: Any, **kwargs: Any) -> Any:
-        return fast(*args, **kwargs) if torch.is_grad_enabled() else function(*args, **kwargs)
-
-    return call
+        plain = getattr(layer, name)
+        setattr(layer, name, in_training(torch.compile(plain, dynamic=True), otherwise=plain))

@@ -7,6 +7,7 @@ then wait for each other in another order on every rank.
 
 from __future__ import annotations
 
+import functools
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,7 +21,7 @@ from torch.utils.checkpoint import checkpoint
 from calm.errors import ConfigError
 from calm.part import Part
 
-__all__ = ["full", "full_state", "layers_of", "recompute_layers", "shard", "whole"]
+__all__ = ["full", "full_state", "in_training", "layers_of", "recompute_layers", "shard", "whole"]
 
 #: methods by which the trainer enters a root; each gathers the root's own unit first
 ENTRANCES = ("training_step", "validation_step", "errors_by_noise")
@@ -50,7 +51,7 @@ def recompute_layers(root: Part) -> None:
     Costs one more forward pass of the backbone; the gradients stay the same.
     """
     for layer in layers_of(root, key="trainer.activation_checkpointing"):
-        layer.forward = _recomputed(layer.forward)
+        layer.forward = in_training(functools.partial(checkpoint, layer.forward, use_reentrant=False), otherwise=layer.forward)
 
 
 def layers_of(root: Part, *, key: str) -> nn.ModuleList:
@@ -100,10 +101,10 @@ def full_state(root: nn.Module) -> dict[str, Tensor]:
     return {name: full(tensor).cpu() for name, tensor in root.state_dict().items()}
 
 
-def _recomputed(forward: Callable[..., Any]) -> Callable[..., Any]:
+def in_training(function: Callable[..., Any], *, otherwise: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function that calls ``function`` where gradients are taken, and ``otherwise`` where not."""
+
     def call(*args: Any, **kwargs: Any) -> Any:
-        if not torch.is_grad_enabled():
-            return forward(*args, **kwargs)
-        return checkpoint(forward, *args, use_reentrant=False, **kwargs)
+        return (function if torch.is_grad_enabled() else otherwise)(*args, **kwargs)
 
     return call

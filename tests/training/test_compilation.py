@@ -27,7 +27,7 @@ def gradients(model, tasks, *, frames=8):
 def test_compiled_layers_have_the_same_loss_gradients_and_names_and_are_used_in_training_only():
     model = tiny_generator("ar_flow").train()
     names = list(model.state_dict())
-    # Speech, whose expert is part of a layer, beside a task that has none.
+    # Speech, whose expert follows what is compiled, beside a task that has none.
     plain_loss, plain = gradients(model, [0, 1])
     compile_layers(model)
     counters = torch._dynamo.utils.counters
