@@ -17,8 +17,6 @@ from calm.types import Task, Waveform
 __all__ = ["LONG_SECONDS", "long_text", "measure_long"]
 
 LONG_SECONDS = 180.0
-#: sliding history, as for every clip longer than those of the training
-HISTORY_SECONDS = 10.0
 #: a long text is spoken sentence by sentence, in pieces of about the length that the model was trained on
 PIECE_CHARACTERS = 100
 MUSIC = "A calm piano piece."
@@ -27,17 +25,17 @@ MUSIC = "A calm piano piece."
 def measure_long(study: Study, *, seconds: float = LONG_SECONDS) -> dict[str, Any]:
     """Drift of level, spectrum and latents from the first to the last 20 s; a clip that ended early says so.
 
-    Speech is a long text in one reference voice, piece after piece; music is one clip with a sliding history.
+    Speech is a long text in one reference voice, piece after piece; music is one clip, whose history slides.
     """
     reference = consented(make_speech_list(study.corpus, split=study.split, size=1, seed=study.seed)[0].reference_audio)
     texts = long_text(study, seconds=seconds)
     streams = {
         Task.SPEECH: (_stream(study, text, Task.SPEECH, number, reference=reference) for number, text in enumerate(texts)),
-        Task.MUSIC: iter([_stream(study, MUSIC, Task.MUSIC, 0, duration=seconds, window_seconds=HISTORY_SECONDS)]),
+        Task.MUSIC: iter([_stream(study, MUSIC, Task.MUSIC, 0, duration=seconds)]),
     }
     about = {
         Task.SPEECH: {"pieces": len(texts), "piece_characters": PIECE_CHARACTERS},
-        Task.MUSIC: {"pieces": 1, "history_seconds": HISTORY_SECONDS},
+        Task.MUSIC: {"pieces": 1},
     }
     return {str(task): {**_measure(study, task, pieces, seconds), **about[task]} for task, pieces in streams.items()}
 

@@ -36,6 +36,7 @@ class AudioCALM:
         model: a built root (`ar_flow` or `head_flow`) with weights.
         sampler: defaults of generation.
         text_style: the form of the descriptions that the model was trained with (``data.text_style``).
+        trained_seconds: the longest clips that it was trained on (``data.max_seconds``); longer ones slide.
         name: what provenance records and messages call the model.
     """
 
@@ -45,6 +46,7 @@ class AudioCALM:
         *,
         sampler: SamplerConfig | None = None,
         text_style: str = "description",
+        trained_seconds: float | None = None,
         name: str = "unnamed",
     ) -> None:
         if not isinstance(model, Generator):
@@ -54,12 +56,12 @@ class AudioCALM:
                 hint="a VAE stage only encodes and decodes; train a generator on it",
             )
         self.model, self.sampler = model.eval(), sampler or SamplerConfig()
-        self.text_style, self.name = text_style, name
+        self.text_style, self.trained_seconds, self.name = text_style, trained_seconds, name
 
     @classmethod
     def from_config(cls, config: RunConfig) -> AudioCALM:
         """Build from a configuration: random weights, or those that the configuration names."""
-        return cls._of(build_model(config), config)
+        return cls.of(build_model(config), config)
 
     @classmethod
     def from_pretrained(cls, name_or_folder: str | Path, *, device: str = "auto") -> AudioCALM:
@@ -73,11 +75,19 @@ class AudioCALM:
         Raises CheckpointError where there is no such model, or where its files do not fit together.
         """
         model, config = load_pretrained(name_or_folder)
-        return cls._of(model.to(_device(device)), config)
+        return cls.of(model.to(_device(device)), config)
 
     @classmethod
-    def _of(cls, model: Generator, config: RunConfig) -> AudioCALM:
-        return cls(model, sampler=config.sampler, text_style=config.data.text_style, name=config.name)
+    def of(cls, model: Generator, config: RunConfig) -> AudioCALM:
+        """A model at hand, with what its configuration says about generation."""
+        data = config.data
+        return cls(
+            model,
+            sampler=config.sampler,
+            text_style=data.text_style,
+            trained_seconds=data.max_seconds,
+            name=config.name,
+        )
 
     @property
     def sample_rate(self) -> int:
@@ -144,7 +154,9 @@ class AudioCALM:
 
     def _plan(self, text: str | Sequence[str], task: str, options: dict) -> Plan:
         call = Call(text=text, task=Task.parse(task), **_known(options))
-        return make_plan(self.model, self.sampler, call, text_style=self.text_style)
+        return make_plan(
+            self.model, self.sampler, call, text_style=self.text_style, trained_seconds=self.trained_seconds
+        )
 
     def _blocks(self, plan: Plan):
         return sample_blocks(

@@ -28,6 +28,8 @@ __all__ = ["Call", "Plan", "make_plan"]
 REFERENCE_SECONDS = 5.0
 #: speech is at most so slow: the cap on its length when the stop head never fires
 MAX_SECONDS_PER_CHARACTER, EXTRA_SECONDS = 0.2, 2.0
+#: sliding history of a clip longer than those of the training, as a share of these: its end stays out of sight
+HISTORY_SHARE = 0.7
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +47,7 @@ class Call:
     temperature: float | None = None
     seed: int = 0
     block_size: int | None = None
-    #: sliding history, seconds; for clips longer than the model was trained on
+    #: sliding history, seconds; clips longer than those of the training have one by default
     window_seconds: float | None = None
     solver: str | None = None
     grid: str | None = None
@@ -70,13 +72,27 @@ class Plan:
     self_check: SamplerConfig | None
 
 
-def make_plan(model: Generator, sampler: SamplerConfig, call: Call, *, text_style: str = "description") -> Plan:
-    """Check a call and resolve it. Raises InputError that names the argument."""
+def make_plan(
+    model: Generator,
+    sampler: SamplerConfig,
+    call: Call,
+    *,
+    text_style: str = "description",
+    trained_seconds: float | None = None,
+) -> Plan:
+    """Check a call and resolve it. Raises InputError that names the argument.
+
+    Args:
+        trained_seconds: the longest clips of the training. A longer one that is asked for is told to be so long,
+            and slides: a model at the end of all that it knows ends the piece. None for no such limit.
+    """
     texts, call = check_texts(call.text), _checked(call, text_style=text_style)
     _check_duration(model, call)
     block_size = call.block_size or sampler.block_size or model.config.block_sizes[0]
+    call, told = _slide(sampler, call, trained_seconds)
     requests = tuple(
-        _request(model, sampler, call, text, seed=call.seed + i, text_style=text_style) for i, text in enumerate(texts)
+        _request(model, sampler, call, text, seed=call.seed + i, text_style=text_style, told_seconds=told)
+        for i, text in enumerate(texts)
     )
     reference, history = _reference_latents(model, call, block_size=block_size)
     count = len(requests)
@@ -102,8 +118,28 @@ def make_plan(model: Generator, sampler: SamplerConfig, call: Call, *, text_styl
     )
 
 
+def _slide(sampler: SamplerConfig, call: Call, trained_seconds: float | None) -> tuple[Call, float | None]:
+    """The call, with a sliding history where it needs one, and the duration that the prompt tells.
+
+    Speech keeps its history: it must know which words are spoken, and its prompt tells no duration.
+    """
+    speaks, known = call.task is Task.SPEECH, trained_seconds is not None and call.duration is not None
+    if speaks or not known or call.duration <= trained_seconds:
+        return call, call.duration
+    if call.window_seconds is None and not sampler.window_blocks:
+        call = replace(call, window_seconds=HISTORY_SHARE * trained_seconds)
+    return call, trained_seconds
+
+
 def _request(
-    model: Generator, sampler: SamplerConfig, call: Call, text: str, *, seed: int, text_style: str
+    model: Generator,
+    sampler: SamplerConfig,
+    call: Call,
+    text: str,
+    *,
+    seed: int,
+    text_style: str,
+    told_seconds: float | None,
 ) -> Request:
     frame_rate, task = model.vae.frame_rate, call.task
     content = normalize(text) if task is Task.SPEECH else tidy(text)
@@ -120,7 +156,7 @@ def _request(
         description=describe(
             task,
             content,
-            duration_seconds=call.duration,
+            duration_seconds=told_seconds,
             voice=call.voice,
             has_reference=imitated,
             style=text_style,

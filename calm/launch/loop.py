@@ -87,10 +87,10 @@ class _Loop:
         return Ending(reason=f"node 0 has not started within {timeout:.0f} s")
 
     def _stop_asked(self) -> bool:
-        """Whether this node was asked to stop, and has told the others, or another node was."""
-        if self.stop.is_asked():
+        """Whether this node was asked to stop, or another was; then those who watch this node are told."""
+        if asked := self.stop.is_asked() or self.meeting.is_left():
             self.meeting.leave()
-        return self.stop.is_asked() or self.meeting.is_left()
+        return asked
 
     def _status(self) -> RunStatus:
         return read_status(self.plan.run_dir) or RunStatus(state="running", step=0, time=0.0)

@@ -3,7 +3,8 @@
 torchrun's static rendezvous has no number of an attempt. A node that starts again within the second in which the main
 node has not yet noticed the fault would join the store of the old attempt, find the addresses of dead workers there,
 and wait for them until its start-up time-out. So the main node names every attempt; the others join each only once,
-ask for a new one when theirs has ended, and leave one that the main node has left.
+ask for a new one when theirs has ended, and leave one that the main node has left. The main node reads the files of
+all, the others only the main node's, which passes on what it learns: many nodes do not all read each other's.
 """
 
 from __future__ import annotations
@@ -52,16 +53,17 @@ class Meeting:
 
     def __init__(self, run_dir: Path, *, node_rank: int, num_nodes: int) -> None:
         self.folder, self.node_rank, self.num_nodes = run_dir / FOLDER, node_rank, num_nodes
-        self.others = [rank for rank in range(num_nodes) if rank != node_rank]
+        #: whose notes this node reads
+        self.watched = [0] if node_rank else list(range(1, num_nodes))
         # What an earlier launch left behind says nothing about this one, but for the attempt that must not be joined twice.
-        self._left_over = {rank: self._read(rank) for rank in self.others}
+        self._left_over = {rank: self._read(rank) for rank in self.watched}
         before = self._read(node_rank)
-        self.attempt = before.attempt if before is not None and self.others else ""
+        self.attempt = before.attempt if before is not None and self.watched else ""
         self._has_left = False
 
     def agree(self, stop_asked: Callable[[], bool], *, timeout: float) -> bool:
         """Be in an attempt that this node was not in before; False where node 0 names none within ``timeout`` seconds."""
-        if not self.others:
+        if not self.watched:
             return True
         if self.node_rank == 0:
             self.attempt = uuid.uuid4().hex
@@ -81,20 +83,20 @@ class Meeting:
         """Return why this attempt cannot go on, in a few words; None where nothing speaks against it."""
         if self.node_rank:
             return None if self._next_attempt() is None else "the main node starts anew"
-        for rank in self.others:
+        for rank in self.watched:
             note = self._read(rank)
             if note is not None and (note.attempt, note.state) == (self.attempt, "waiting"):
                 return f"node {rank} starts anew"
         return None
 
     def is_left(self) -> bool:
-        """Whether another node has been asked to stop, so that all have to."""
-        notes = ((self._read(rank), self._left_over[rank]) for rank in self.others)
+        """Whether a watched node has been asked to stop, so that all have to: who learns it passes it on (``leave``)."""
+        notes = ((self._read(rank), self._left_over[rank]) for rank in self.watched)
         return any(note is not None and note.state == "leaving" and note != before for note, before in notes)
 
     def leave(self) -> None:
-        """Tell the others that this node has been asked to stop."""
-        if self.others and not self._has_left:
+        """Tell those who watch this node that it has been asked to stop, or has learned that another was."""
+        if self.watched and not self._has_left:
             self._has_left = True
             self._write("leaving")
 

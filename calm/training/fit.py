@@ -197,7 +197,7 @@ def _takes_our_optimizer(root: Part) -> bool:
 
 
 def _renderer(root: LightningModule, *, config: RunConfig) -> Render:
-    pipeline = AudioCALM(root, sampler=config.sampler, text_style=config.data.text_style, name=config.name)
+    pipeline = AudioCALM.of(root, config)
 
     def render(text: str, task: Task, seed: int) -> Waveform:
         duration = None if task is Task.SPEECH else config.trainer.sample_seconds

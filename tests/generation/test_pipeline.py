@@ -212,6 +212,36 @@ def test_a_window_is_at_least_one_block_and_never_turns_into_no_window():
     assert planned(pipeline(), task=Task.SOUND).settings.window_blocks is None
 
 
+@pytest.mark.parametrize(
+    ("task", "duration", "options", "blocks", "told"),
+    [
+        (Task.MUSIC, 1.0, {}, None, "1 second"),
+        (Task.MUSIC, 3.0, {}, 175, "1 second"),
+        (Task.SOUND, 3.0, {"window_seconds": 0.08}, 20, "1 second"),
+        (Task.SOUND, None, {}, None, None),
+        (Task.SPEECH, 3.0, {}, None, None),
+    ],
+)
+def test_a_clip_longer_than_those_of_the_training_slides_and_its_prompt_tells_the_longest_known(
+    task, duration, options, blocks, told
+):
+    """500 latents a second, blocks of 2, history of 0.7 s: 175 blocks."""
+    calm = pipeline(block_size=2)
+    call = Call(text="hello", task=task, duration=duration, **options)
+    plan = make_plan(calm.model, calm.sampler, call, trained_seconds=1.0)
+    assert plan.settings.window_blocks == blocks
+    description = plan.requests[0].description
+    assert ("Duration" in description) == (told is not None)
+    assert told is None or f"Duration: {told}." in description
+    assert plan.requests[0].num_frames == (None if duration is None else round(500 * duration))
+
+
+def test_a_window_of_the_sampler_holds_for_long_clips_too():
+    calm = pipeline(window_blocks=5)
+    call = Call(text="hello", task=Task.MUSIC, duration=3.0)
+    assert make_plan(calm.model, calm.sampler, call, trained_seconds=1.0).settings.window_blocks == 5
+
+
 def test_a_model_of_raw_text_refuses_a_voice_instead_of_dropping_it():
     calm = AudioCALM(tiny_generator(), text_style="raw")
     with pytest.raises(InputError, match="trained on raw text and knows no voice"):

@@ -63,6 +63,14 @@ def test_one_node_that_is_asked_to_stop_is_seen_by_the_other_also_before_anythin
     assert stays.is_left()
 
 
+def test_the_main_node_passes_on_that_another_was_asked_to_stop_and_nobody_else_is_read(node):
+    main, left, stays = node(0, num_nodes=3), node(1, num_nodes=3), node(2, num_nodes=3)
+    left.leave()
+    assert main.is_left() and not stays.is_left()
+    main.leave()
+    assert stays.is_left()
+
+
 def test_what_an_earlier_launch_left_behind_stops_no_later_one(node):
     for rank in (0, 1):
         node(rank).leave()
