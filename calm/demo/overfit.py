@@ -137,6 +137,7 @@ def sample_back(root: Generator, batch: Batch, *, num_ode_steps: int = 10, seed:
         guidance="cfg",
         guidance_interval=(0.0, 1.0),
         block_size=block_size,
+        history_time=1.0,
         window_blocks=None,
         cfg_scale=(1.0,) * count,
         temperature=(1.0,) * count,

@@ -173,6 +173,7 @@ def _settings(model: Generator, sampler: SamplerConfig, *, seeds: range) -> Sett
         guidance=sampler.guidance,
         guidance_interval=tuple(sampler.guidance_interval),
         block_size=sampler.block_size or model.config.block_sizes[0],
+        history_time=sampler.history_time_speech,
         window_blocks=sampler.window_blocks or None,
         cfg_scale=(sampler.cfg_scale_speech,) * len(seeds),
         temperature=(sampler.temperature_speech,) * len(seeds),

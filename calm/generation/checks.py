@@ -57,6 +57,7 @@ _SECONDS = Limit(
 _STEPS = _whole(1, 1000, "1 to 1000")
 _CFG_SCALE = _number(0, 100, "0 to 100; 1 is without guidance")
 _TEMPERATURE = _number(0, 4, "0 to 4")
+_HISTORY_TIME = _number(0, 1, "0 (noise) to 1 (clean)")
 _TEXT = Limit(str, lambda x: True, "text")
 
 #: argument of a call, or "sampler.key" of the configuration -> what it may be
@@ -67,6 +68,7 @@ LIMITS: dict[str, Limit] = {
     "steps": _STEPS,
     "cfg_scale": _CFG_SCALE,
     "temperature": _TEMPERATURE,
+    "history_time": _HISTORY_TIME,
     "seed": _whole(0, 2**63 - 1, "0 to 2^63 - 1"),
     "block_size": _whole(1, 16, "1 to 16 latents"),
     "max_seconds": _SECONDS,
@@ -81,6 +83,7 @@ LIMITS: dict[str, Limit] = {
     "sampler.guidance_interval": Limit(tuple | list, _is_interval, "two numbers, 0 <= first <= second <= 1"),
     **{f"sampler.cfg_scale_{task}": _CFG_SCALE for task in ("speech", "sound", "music")},
     **{f"sampler.temperature_{task}": _TEMPERATURE for task in ("speech", "sound", "music")},
+    **{f"sampler.history_time_{task}": _HISTORY_TIME for task in ("speech", "sound", "music")},
     "sampler.block_size": _whole(0, 16, "1 to 16 latents, or 0 for the model's own"),
     "sampler.window_blocks": _whole(0, math.inf, "0 (unlimited) or more"),
     # Beyond 0 and 1 it says "always" and "never".

@@ -32,6 +32,11 @@ class SamplerConfig:
     temperature_speech: float = 0.8
     temperature_sound: float = 1.0
     temperature_music: float = 1.0
+    #: t that the finished blocks are said to be at: below 1 they count as noised, so that errors add up less. Only for
+    #: models trained with noisy histories (``model.history_noise_level``)
+    history_time_speech: float = 1.0
+    history_time_sound: float = 1.0
+    history_time_music: float = 1.0
     #: K; 0 for the first size that the model was trained with
     block_size: int = 0
     #: sliding history in blocks; 0 for all

@@ -102,8 +102,8 @@ class AudioCALM:
             duration: seconds; the model decides where it is not given.
             voice: description of the voice, for example "a low male voice" (speech).
             reference: a ``VoiceReference`` with consent (speech).
-            steps, cfg_scale, temperature, seed, negative_prompt, block_size, window_seconds, solver,
-            grid, guidance, max_seconds: see ``calm.generation.plan.Call`` and ``SamplerConfig``.
+            steps, cfg_scale, temperature, history_time, seed, negative_prompt, block_size, window_seconds,
+            solver, grid, guidance, max_seconds: see ``calm.generation.plan.Call`` and ``SamplerConfig``.
 
         The seed of prompt i is ``seed + i``. Same seed, same audio, in any batch. Speech without a duration
         is checked as it grows, see ``SamplerConfig.self_check``.

@@ -45,6 +45,7 @@ class Call:
     cfg_scale: float | None = None
     negative_prompt: str | None = None
     temperature: float | None = None
+    history_time: float | None = None
     seed: int = 0
     block_size: int | None = None
     #: sliding history, seconds; clips longer than those of the training have one by default
@@ -108,6 +109,7 @@ def make_plan(
             guidance=call.guidance or sampler.guidance,
             guidance_interval=tuple(sampler.guidance_interval),
             block_size=block_size,
+            history_time=getattr(sampler, f"history_time_{call.task}") if call.history_time is None else call.history_time,
             window_blocks=_window_blocks(model, sampler, call, block_size=block_size),
             cfg_scale=tuple(r.cfg_scale for r in requests),
             temperature=tuple(r.temperature for r in requests),

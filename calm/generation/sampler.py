@@ -28,6 +28,7 @@ class Settings:
     guidance_interval: tuple[float, float]
     block_size: int
     window_blocks: int | None
+    history_time: float
     cfg_scale: tuple[float, ...]
     temperature: tuple[float, ...]
     seeds: tuple[int, ...]
@@ -73,7 +74,7 @@ def sample_blocks(
     first = 0
     if history is not None:
         for piece in history.split(settings.block_size, dim=1):
-            branch.append(_for_branches(piece, guided))
+            branch.append(_for_branches(piece, guided), time=settings.history_time)
             first += 1
     velocity = _Velocity(branch, settings, device=weight.device, guided=guided)
     shape = (settings.block_size, model.vae.latent_dim)
@@ -86,7 +87,7 @@ def sample_blocks(
             ]
         ).to(weight.device, torch.promote_types(weight.dtype, torch.float32))
         latents = solve(velocity, noise, num_steps=settings.num_steps, solver=settings.solver, grid=settings.grid)
-        stop = branch.append(_for_branches(latents, guided))
+        stop = branch.append(_for_branches(latents, guided), time=settings.history_time)
         yield Block(index=index - first, latents=latents, stop=torch.sigmoid(stop[: len(prompt)].float()))
         index += 1
 

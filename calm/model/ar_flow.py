@@ -90,8 +90,8 @@ class ARFlowBranch(Branch):
         hidden = self.rollout.run(x)
         return self.model.head(hidden, noisy=noisy.to(hidden.dtype), time=frames)
 
-    def append(self, block: Tensor) -> Tensor:
-        x = self.model.embed_audio(block, torch.ones_like(block[..., 0]), segment=CLEAN_SEGMENT)
+    def append(self, block: Tensor, *, time: float = 1.0) -> Tensor:
+        x = self.model.embed_audio(block, torch.full_like(block[..., 0], time), segment=CLEAN_SEGMENT)
         hidden = self.rollout.run(x)
         self.rollout.commit()
         return self.model.stop(hidden)

@@ -85,8 +85,11 @@ class Branch:
         """One network evaluation: x_t [B, K, C] of the current block at time [B] -> velocity [B, K, C]."""
         raise NotImplementedError
 
-    def append(self, block: Tensor) -> Tensor:
-        """Take the finished block [B, K, C] into the history; return stop logits [B, K]."""
+    def append(self, block: Tensor, *, time: float = 1.0) -> Tensor:
+        """Take the finished block [B, K, C] into the history; return stop logits [B, K].
+
+        ``time``: the t that the block is said to be at. Below 1 it counts as noised, and weighs less.
+        """
         raise NotImplementedError
 
 

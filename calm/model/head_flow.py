@@ -92,8 +92,8 @@ class HeadFlowBranch(Branch):
         frames = time[:, None].expand(noisy.shape[:2])
         return self.model.head(self.hidden, noisy=noisy.to(self.hidden.dtype), time=frames)
 
-    def append(self, block: Tensor) -> Tensor:
-        self._advance(self.model.embed_audio(block, torch.ones_like(block[..., 0]), segment=CLEAN_SEGMENT))
+    def append(self, block: Tensor, *, time: float = 1.0) -> Tensor:
+        self._advance(self.model.embed_audio(block, torch.full_like(block[..., 0], time), segment=CLEAN_SEGMENT))
         return self.model.stop(self.hidden)
 
     def _advance(self, x: Tensor) -> None:

@@ -137,6 +137,7 @@ def test_noise_depends_on_seed_and_block_only():
         ({"negative_prompt": 3}, "negative_prompt = 3(.|\n)*text"),
         ({"task": "speech", "reference": "me.wav"}, "a VoiceReference"),
         ({"temperature": float("nan")}, "temperature = nan"),
+        ({"history_time": 1.5}, "history_time = 1.5"),
         ({"window_seconds": 0}, "window_seconds = 0"),
         ({"window_seconds": float("inf")}, "window_seconds = inf"),
         ({"negative_prompt": "A bell.", "cfg_scale": 1.0}, "where:   negative_prompt(.|\n)*cfg_scale above 1"),
@@ -176,6 +177,7 @@ def test_numbers_of_numpy_are_taken_as_numbers():
         ("cfg_scale_sound", float("nan")),
         ("cfg_scale_speech", -1.0),
         ("temperature_music", 5.0),
+        ("history_time_sound", -0.1),
         ("block_size", 17),
         ("window_blocks", -1),
         ("stop_threshold", float("nan")),
@@ -202,6 +204,17 @@ def test_the_end_of_a_clip_to_be_continued_is_kept_and_silence_goes_before_its_s
     history = planned(calm, task=Task.SPEECH, reference=voice).history
     padded = torch.cat([torch.zeros(1, 1, 104 * 32 - samples), voice.waveform.audio[None]], dim=-1)
     torch.testing.assert_close(history, calm.model.vae.to_latents(padded), rtol=0, atol=1e-6)
+
+
+def test_the_history_is_said_to_be_at_the_time_of_the_call_or_of_its_task_in_the_sampler():
+    calm = pipeline(history_time_sound=0.5)
+    times = {Task.SOUND: 0.5, Task.MUSIC: 1.0}
+    for task, time in times.items():
+        assert planned(calm, task=task).settings.history_time == time
+        assert planned(calm, task=task, history_time=0.7).settings.history_time == 0.7
+    options = {"task": "sound", "duration": 0.1, "seed": 3}
+    doubtful, trusting = (calm.generate("rain", **options, **more)[0] for more in ({}, {"history_time": 1.0}))
+    assert not torch.allclose(doubtful.audio, trusting.audio, atol=1e-4)
 
 
 def test_a_window_is_at_least_one_block_and_never_turns_into_no_window():

@@ -30,14 +30,22 @@ def targets_of(root: Generator, tasks: list[int], *, block_size: int, num_blocks
     )
 
 
-def parallel(root: Generator, prompt: Prompt, targets: Targets):
+def parallel(root: Generator, prompt: Prompt, targets: Targets, *, history_time: float = 1.0):
     history, time = targets.history(probability=0.0, level=0.0, generator=None)
+    time = history_time * time
     with torch.no_grad():
         velocity, stop, _ = root.predict(prompt, targets, history=history, history_time=time)
     return velocity, stop
 
 
-def cached(root: Generator, prompt: Prompt, targets: Targets, *, window_blocks: int | None = None):
+def cached(
+    root: Generator,
+    prompt: Prompt,
+    targets: Targets,
+    *,
+    window_blocks: int | None = None,
+    history_time: float = 1.0,
+):
     """The same velocities and stop logits, block by block against the cache."""
     k, velocities, stops = targets.block_size, [], []
     with torch.no_grad():
@@ -49,7 +57,7 @@ def cached(root: Generator, prompt: Prompt, targets: Targets, *, window_blocks: 
                 for copy in range(targets.noisy.shape[1])
             ]
             velocities.append(torch.stack(copies, dim=1))
-            stops.append(branch.append(targets.latents[:, frames]))
+            stops.append(branch.append(targets.latents[:, frames], time=history_time))
     return torch.cat(velocities, dim=2), torch.cat(stops, dim=1)
 
 
@@ -62,6 +70,17 @@ def test_cached_generation_equals_the_parallel_forward(model, block_size, num_re
     targets = targets_of(root, [0], block_size=block_size, num_blocks=3)
     for actual, expected in zip(cached(root, prompt, targets), parallel(root, prompt, targets), strict=True):
         torch.testing.assert_close(actual, expected, **TOLERANCE)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_history_that_is_said_to_be_noised_is_the_same_in_the_cache(model):
+    root = tiny_generator(model).double()
+    prompt = tiny_prompt(root, [0], num_text=[7], num_reference=[5])
+    targets = targets_of(root, [0], block_size=2, num_blocks=4)
+    found = cached(root, prompt, targets, history_time=0.6)
+    for actual, expected in zip(found, parallel(root, prompt, targets, history_time=0.6), strict=True):
+        torch.testing.assert_close(actual, expected, **TOLERANCE)
+    assert not torch.allclose(found[0][:, :, 2:], cached(root, prompt, targets)[0][:, :, 2:])
 
 
 @pytest.mark.parametrize("model", MODELS)
