@@ -29,7 +29,7 @@ REFERENCE_SECONDS = 5.0
 #: speech is at most so slow: the cap on its length when the stop head never fires
 MAX_SECONDS_PER_CHARACTER, EXTRA_SECONDS = 0.2, 2.0
 #: sliding history of a clip longer than those of the training, as a share of these: its end stays out of sight
-HISTORY_SHARE = 0.7
+HISTORY_SHARE = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -229,7 +229,7 @@ def test_a_window_is_at_least_one_block_and_never_turns_into_no_window():
     ("task", "duration", "options", "blocks", "told"),
     [
         (Task.MUSIC, 1.0, {}, None, "1 second"),
-        (Task.MUSIC, 3.0, {}, 175, "1 second"),
+        (Task.MUSIC, 3.0, {}, 125, "1 second"),
         (Task.SOUND, 3.0, {"window_seconds": 0.08}, 20, "1 second"),
         (Task.SOUND, None, {}, None, None),
         (Task.SPEECH, 3.0, {}, None, None),
@@ -238,7 +238,7 @@ def test_a_window_is_at_least_one_block_and_never_turns_into_no_window():
 def test_a_clip_longer_than_those_of_the_training_slides_and_its_prompt_tells_the_longest_known(
     task, duration, options, blocks, told
 ):
-    """500 latents a second, blocks of 2, history of 0.7 s: 175 blocks."""
+    """500 latents a second, blocks of 2, history of 0.5 s: 125 blocks."""
     calm = pipeline(block_size=2)
     call = Call(text="hello", task=task, duration=duration, **options)
     plan = make_plan(calm.model, calm.sampler, call, trained_seconds=1.0)
