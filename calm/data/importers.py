@@ -192,6 +192,8 @@ def _jsonl_rows(manifest: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 def _entry(row: dict[str, Any], *, root: Path, default: Task | None, where: str, outside: str) -> ManifestEntry:
     row = {key: value for key, value in row.items() if value is not None and key not in MEASURED}
     name = _take(row, PATH_COLUMNS, where, "names no audio file")
+    if "\0" in name:
+        raise DataError(f"The audio file {name!r} holds a zero character, which no path can", where=where)
     text = _take(row, TEXT_COLUMNS, where, "has no text")
     task = _task(row.pop("task", None), default, where)
     if task is Task.SPEECH and not any(character.isalnum() for character in text):

@@ -133,7 +133,7 @@ def read_index(shard: Path) -> ShardIndex:
             raise ValueError("the header line does not match")
         if any((clip.extension == LATENT_EXTENSION) != (index.latents is not None) for clip in index.clips):
             raise ValueError("the clips are not all audio, or not all latents, as the header line says")
-    except (ValueError, KeyError, IndexError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, IndexError, TypeError, OverflowError, RecursionError) as error:
         raise DataError(f"The index is damaged ({type(error).__name__}: {error})", where=path, hint=_again(shard)) from error
     return index
 

@@ -166,6 +166,11 @@ def test_a_stale_or_damaged_index_is_reported(shard):
     assert not check(shard).ok
     with pytest.raises(DataError):
         ShardSet.open(shard)
+    for field in ("audio_offset", "audio_size", "json_offset", "json_size"):
+        path.write_text(text.replace(f'"{field}": ', f'"{field}": {"9" * 30}', 1))
+        assert any("cut short" in p.reason for p in check(shard).problems)
+    path.write_text(text.replace('"crc32": ', '"crc32": 1e999, "before": ', 1))
+    assert any("index is damaged" in p.reason for p in check(shard).problems)
 
 
 def test_an_excerpt_is_the_same_samples_as_in_the_whole_clip(shards):

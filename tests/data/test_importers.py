@@ -43,6 +43,7 @@ BAD_ROWS = {
     "not empty": {"file_name": "a.wav", "task": "sound", "text": " "},
     "names no audio file": {"filename": "a.wav", "task": "sound", "text": "x"},
     "no letter": {"file_name": "a.wav", "task": "speech", "text": "..."},
+    "zero character": {"file_name": "a\0.wav", "task": "sound", "text": "x"},
     "'../a.wav' lies outside": {"file_name": "../a.wav", "task": "sound", "text": "x"},
     "'/etc/passwd' lies outside": {"file_name": "/etc/passwd", "task": "sound", "text": "x"},
 }
