@@ -81,9 +81,9 @@ LIMITS: dict[str, Limit] = {
     "sampler.grid": _name(GRIDS),
     "sampler.guidance": _name(GUIDANCE),
     "sampler.guidance_interval": Limit(tuple | list, _is_interval, "two numbers, 0 <= first <= second <= 1"),
-    **{f"sampler.cfg_scale_{task}": _CFG_SCALE for task in ("speech", "sound", "music")},
-    **{f"sampler.temperature_{task}": _TEMPERATURE for task in ("speech", "sound", "music")},
-    **{f"sampler.history_time_{task}": _HISTORY_TIME for task in ("speech", "sound", "music")},
+    **{f"sampler.cfg_scale_{task}": _CFG_SCALE for task in Task},
+    **{f"sampler.temperature_{task}": _TEMPERATURE for task in Task},
+    **{f"sampler.history_time_{task}": _HISTORY_TIME for task in Task},
     "sampler.block_size": _whole(0, 16, "1 to 16 latents, or 0 for the model's own"),
     "sampler.window_blocks": _whole(0, math.inf, "0 (unlimited) or more"),
     # Beyond 0 and 1 it says "always" and "never".

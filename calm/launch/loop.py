@@ -87,10 +87,11 @@ class _Loop:
         return Ending(reason=f"node 0 has not started within {timeout:.0f} s")
 
     def _stop_asked(self) -> bool:
-        """Whether this node was asked to stop, or another was; then those who watch this node are told."""
-        if asked := self.stop.is_asked() or self.meeting.is_left():
+        """Whether this node was asked to stop, and has told those who watch it, or another was; the main node passes it on."""
+        asked, left = self.stop.is_asked(), self.meeting.is_left()
+        if asked or (left and self.plan.node_rank == 0):
             self.meeting.leave()
-        return asked
+        return asked or left
 
     def _status(self) -> RunStatus:
         return read_status(self.plan.run_dir) or RunStatus(state="running", step=0, time=0.0)

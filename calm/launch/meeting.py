@@ -90,7 +90,7 @@ class Meeting:
         return None
 
     def is_left(self) -> bool:
-        """Whether a watched node has been asked to stop, so that all have to: who learns it passes it on (``leave``)."""
+        """Whether a watched node has been asked to stop, so that all have to: the main node passes it on (``leave``)."""
         notes = ((self._read(rank), self._left_over[rank]) for rank in self.watched)
         return any(note is not None and note.state == "leaving" and note != before for note, before in notes)
 
