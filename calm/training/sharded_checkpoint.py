@@ -23,7 +23,7 @@ from torch import Tensor
 from torch.distributed.checkpoint.metadata import Metadata, TensorStorageMetadata
 
 from calm.errors import CheckpointError
-from calm.training.checkpoint_io import read_checkpoint, sync_folder
+from calm.training.checkpoint_io import read_checkpoint, remove, sync_folder
 
 __all__ = ["is_sharded", "read_sharded", "write_sharded"]
 
@@ -146,7 +146,8 @@ def _point(link: Path, target: Path) -> None:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
     sync_folder(link.parent)
-    # Also what a killed process has left.
+    # Also what a killed process has left: folders, and links that were not yet renamed.
     for old in link.parent.glob(f".{link.name}.*"):
-        if old != target and old.is_dir():
-            shutil.rmtree(old, ignore_errors=True)
+        if old != target:
+            with contextlib.suppress(OSError):
+                remove(old)

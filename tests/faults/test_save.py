@@ -3,7 +3,7 @@
 import pytest
 
 from calm.training.checkpoint_io import AtomicCheckpointIO
-from tests.faults.save import SaveReport, checkpoint, fill_disk, kill_saves
+from tests.faults.save import SaveReport, checkpoint, fill_disk, kill_saves, save_once
 
 
 @pytest.mark.parametrize(("form", "times"), [("file", 10), ("folder", 5)])
@@ -22,3 +22,10 @@ def test_a_checkpoint_of_two_pieces_would_be_seen(tmp_path):
     report = SaveReport()
     fill_disk(tmp_path, report, times=1)
     assert "last.ckpt is a mixture" in report.wrong
+
+
+def test_a_save_removes_what_a_kill_left_between_two_names_of_a_sharded_checkpoint(tmp_path):
+    (tmp_path / ".last.ckpt.killed.link").symlink_to(".last.ckpt.gone")
+    (tmp_path / ".last.ckpt.killed.part").mkdir()
+    save_once("folder", tmp_path, 1)
+    assert {path.name for path in tmp_path.iterdir()} == {"last.ckpt", (tmp_path / "last.ckpt").resolve().name}
