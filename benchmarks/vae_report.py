@@ -15,10 +15,10 @@ from rich.table import Table
 
 from calm.audio import write_bytes
 from calm.demo.machine import machine_record
-from calm.evaluation.intervals import mean
 from calm.evaluation.lists import ClipItem, load_clips
 from calm.evaluation.reconstruction import Fidelity, MelDistance, compare, reconstruct
 from calm.evaluation.study import as_json
+from calm.metrics.intervals import mean
 from calm.model.trained_vae import load_vae
 from calm.training.history import read_history
 from calm.types import TASKS

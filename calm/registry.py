@@ -39,6 +39,9 @@ KINDS: dict[str, str] = {
     "expert": "calm.expert",
     "model": "calm.model",
     "source": "calm.data",
+    "metric": "calm.metrics",
+    "benchmark": "calm.benchmarks",
+    "baseline": "calm.baselines",
 }
 
 _registry: dict[str, dict[str, type]] = {kind: {} for kind in KINDS}

@@ -10,7 +10,7 @@ import numpy as np
 from calm.ablation.plan import SINGLE
 from calm.ablation.results import RunResult
 from calm.errors import DataError
-from calm.evaluation.intervals import Figure, ratio_of_sums
+from calm.metrics.intervals import Figure, ratio_of_sums
 from calm.text.description import STYLES
 from calm.types import TASKS, Task
 

@@ -12,15 +12,17 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from calm.corpus.sentences import Grammar, load_grammar
-from calm.evaluation.optional import need
+from calm.errors import InputError
 from calm.evaluation.pronounce import Dictionary, load_dictionary, pronounce
-from calm.evaluation.words import normalise_words
+from calm.metrics.words import normalise_words
+from calm.scorers.optional import need
 
-__all__ = ["LanguageModel", "spoken", "write_language_model"]
+__all__ = ["LanguageModel", "write_language_model"]
 
 NAME = "classes"
 NUM_TEMPLATES = 20_000
@@ -45,9 +47,20 @@ class LanguageModel:
     unknown: tuple[str, ...]
     oov_rate: float
 
+    @property
+    def options(self) -> dict[str, Any]:
+        """Options of pocketsphinx's decoder."""
+        return {"lm": None, "lmctl": str(self.control), "lmname": NAME, "dict": str(self.dictionary)}
+
+    def spoken(self, hypothesis: str) -> str:
+        """The words of a hypothesis, whose tokens name their class as well (``clever.quality.base``)."""
+        return " ".join(token.partition(".")[0].replace("_", " ") for token in hypothesis.split())
+
 
 def write_language_model(texts: Sequence[str], *, folder: Path, seed: int = 0) -> LanguageModel:
-    """Write the model for a list of sentences into an existing ``folder``."""
+    """Write the model for a list of sentences into an existing ``folder``, which the recogniser reads from."""
+    if not texts:
+        raise InputError("The grammar's language model needs the sentences of the list", where="texts")
     grammar, dictionary = load_grammar(), load_dictionary()
     running = [word for text in texts for word in normalise_words(text).split()]
     vocabulary = set(running)
@@ -70,11 +83,6 @@ def write_language_model(texts: Sequence[str], *, folder: Path, seed: int = 0) -
         unknown=tuple(sorted(vocabulary - known)),
         oov_rate=sum(word not in known for word in running) / max(1, len(running)),
     )
-
-
-def spoken(hypothesis: str) -> str:
-    """The words of a hypothesis, whose tokens name their class as well (``clever.quality.base``)."""
-    return " ".join(token.partition(".")[0].replace("_", " ") for token in hypothesis.split())
 
 
 def _templates(grammar: Grammar, *, seed: int) -> list[list[str]]:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import tempfile
 from collections import defaultdict
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-from calm.evaluation.intervals import Figure
+from calm.evaluation.language import write_language_model
 from calm.evaluation.lists import SpeechItem, make_speech_list
-from calm.evaluation.recogniser import DITHER_SEEDS, Recogniser
 from calm.evaluation.study import Study
-from calm.evaluation.words import WordErrors, excess, word_error_rate, word_errors
+from calm.metrics.intervals import Figure
+from calm.metrics.words import WordErrors, excess, word_error_rate, word_errors
+from calm.scorers.recogniser import DITHER_SEEDS, Recogniser
 from calm.types import Waveform
 
 __all__ = ["Listening"]
@@ -30,7 +33,9 @@ class Listening:
         items = make_speech_list(study.corpus, split=study.split, seed=study.seed)
         self.items: list[SpeechItem] = items[: study.limit]
         # The vocabulary is that of the whole list, whatever the limit: a shorter run is no easier.
-        self.recogniser = Recogniser(texts=[item.target.text for item in items])
+        self._folder = tempfile.TemporaryDirectory(prefix="calm-recogniser-")
+        self.language = write_language_model([item.target.text for item in items], folder=Path(self._folder.name))
+        self.recogniser = Recogniser(language=self.language)
         settings = dataclasses.asdict(self.recogniser.config)
         self.warps = study.remembered("warps", [settings, study.seed], lambda: self._choose_warps(items))
         key = [settings, study.seed, self.warps, DITHER_SEEDS, [item.target.key for item in self.items]]
@@ -64,14 +69,13 @@ class Listening:
 
     def about(self) -> dict[str, Any]:
         """What was measured with, for the result file."""
-        language = self.recogniser.language
         return {
             "scorer": "pocketsphinx WER, trigram over the grammar's classes and the list's words",
             "settings": dataclasses.asdict(self.recogniser.config),
             "dither_seeds": DITHER_SEEDS,
             "warps": self.warps,
-            "vocabulary": language.num_words if language else None,
-            "oov_rate": language.oov_rate if language else None,
+            "vocabulary": self.language.num_words,
+            "oov_rate": self.language.oov_rate,
         }
 
     def _choose_warps(self, items: Sequence[SpeechItem]) -> dict[str, float]:

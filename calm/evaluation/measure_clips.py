@@ -10,12 +10,12 @@ import numpy as np
 import torch
 
 from calm.evaluation.classifier import Classifier, ClassifierConfig, Verdict, judge, labels_of
-from calm.evaluation.frechet import Gaussian, frechet_distance
-from calm.evaluation.intervals import Figure, mean, rate, rate_ratio
 from calm.evaluation.lists import ClipItem
 from calm.evaluation.reconstruction import reconstruct
 from calm.evaluation.study import Study, stamp_of
 from calm.evaluation.tempo import TempoError, estimate_tempo, tempo_error
+from calm.metrics.frechet import Gaussian, frechet_distance
+from calm.metrics.intervals import Figure, mean, rate, rate_ratio
 from calm.types import Task, Waveform
 
 __all__ = ["load_classifier", "measure_music", "measure_sound", "prompt_of"]

@@ -7,11 +7,11 @@ from typing import Any
 
 from torch import Tensor
 
-from calm.evaluation.intervals import mean, median, rate, rate_ratio
 from calm.evaluation.listening import Listening
 from calm.evaluation.lists import SpeechItem, join_clips, voice_reference, voices_of
-from calm.evaluation.speaker import SpeakerEncoder, nearest_to_own
 from calm.evaluation.study import Study, consented
+from calm.metrics.intervals import mean, median, rate, rate_ratio
+from calm.scorers.speaker import SpeakerEncoder, nearest_to_own
 from calm.types import Task, Waveform
 
 __all__ = ["measure_speech"]

@@ -15,8 +15,8 @@ from typing import Any
 import torch
 
 from calm.errors import CheckpointError
-from calm.evaluation.intervals import median
 from calm.evaluation.study import Study
+from calm.metrics.intervals import median
 from calm.types import Task
 
 __all__ = ["measure_speed"]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from calm.evaluation.intervals import mean
 from calm.evaluation.listening import Listening
 from calm.evaluation.reconstruction import Fidelity, MelDistance, compare, reconstruct
-from calm.evaluation.speaker import SpeakerEncoder
 from calm.evaluation.study import Study
+from calm.metrics.intervals import mean
+from calm.scorers.speaker import SpeakerEncoder
 from calm.types import TASKS
 
 __all__ = ["measure_vae"]

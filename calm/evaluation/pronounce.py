@@ -6,7 +6,7 @@ import functools
 from collections.abc import Mapping
 from pathlib import Path
 
-from calm.evaluation.optional import need
+from calm.scorers.optional import need
 
 __all__ = ["load_dictionary", "pronounce"]
 

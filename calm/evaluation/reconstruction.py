@@ -11,7 +11,7 @@ from torch import Tensor
 
 from calm.audio import fit, resample, to_channels
 from calm.errors import InputError
-from calm.evaluation.optional import need
+from calm.scorers.optional import need
 from calm.types import Waveform
 from calm.vae import VAE
 from calm.vae.losses import SpectralLoss

@@ -14,9 +14,9 @@ from typing import Any, TypeVar
 import numpy as np
 
 from calm.audio import write_bytes
-from calm.evaluation.intervals import Figure
 from calm.evaluation.lists import ClipItem, load_clips
 from calm.generation import AudioCALM, Generation, VoiceReference
+from calm.metrics.intervals import Figure
 from calm.safety.consent import Consent
 from calm.types import Task, Waveform
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from calm.audio import resample, to_channels
-from calm.evaluation.optional import need
+from calm.scorers.optional import need
 from calm.types import Waveform
 
 __all__ = ["TempoError", "estimate_tempo", "tempo_error"]

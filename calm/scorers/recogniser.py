@@ -7,21 +7,18 @@ original recordings under the same recogniser.
 from __future__ import annotations
 
 import math
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Protocol
 
 import numpy as np
 
 from calm.audio import resample, to_channels
 from calm.errors import InputError
-from calm.evaluation.language import NAME, LanguageModel, spoken, write_language_model
-from calm.evaluation.optional import need
+from calm.scorers.optional import need
 from calm.types import Waveform
 
-__all__ = ["DITHER_SEEDS", "Recogniser", "RecogniserConfig", "Transcript"]
+__all__ = ["DITHER_SEEDS", "Language", "Recogniser", "RecogniserConfig", "Transcript"]
 
 SAMPLE_RATE = 16_000
 DITHER_SEEDS: tuple[int, ...] = (0, 1, 2)
@@ -31,8 +28,6 @@ DITHER_SEEDS: tuple[int, ...] = (0, 1, 2)
 class RecogniserConfig:
     """How clips are prepared and decoded. Values were chosen on the validation split's originals."""
 
-    #: "grammar": trigram over the classes of the corpus grammar and the list's words; "general": the wheel's model
-    language: Literal["grammar", "general"] = "grammar"
     #: weight of the language model, and penalty of a word
     language_weight: float = 10.0
     word_penalty: float = 0.1
@@ -55,23 +50,27 @@ class Transcript:
     score: float
 
 
+class Language(Protocol):
+    """A language model in files that pocketsphinx reads: the decoder's options, and a hypothesis as plain words."""
+
+    @property
+    def options(self) -> Mapping[str, Any]: ...
+
+    def spoken(self, hypothesis: str) -> str: ...
+
+
 class Recogniser:
     """Recognises one clip at a time; the result depends on the clip, its warp and the dither seed alone.
 
     Args:
-        texts: the sentences of the evaluated list, whose vocabulary the grammar's language model covers.
+        language: a language model for the evaluated list; None for the general one of the wheel.
     Raises ConfigError where pocketsphinx is missing.
     """
 
-    def __init__(self, config: RecogniserConfig | None = None, *, texts: Sequence[str] = ()) -> None:
+    def __init__(self, config: RecogniserConfig | None = None, *, language: Language | None = None) -> None:
         self.config = config or RecogniserConfig()
         self._sphinx = need("pocketsphinx")
-        self._folder = tempfile.TemporaryDirectory(prefix="calm-recogniser-")
-        self.language: LanguageModel | None = None
-        if self.config.language == "grammar":
-            if not texts:
-                raise InputError("The grammar's language model needs the sentences of the list", where="texts")
-            self.language = write_language_model(texts, folder=Path(self._folder.name))
+        self.language = language
         self._decoders: dict[float, Any] = {}
 
     def transcribe(self, clip: Waveform, *, dither_seed: int = 0, warp: float = 1.0) -> Transcript:
@@ -85,7 +84,7 @@ class Recogniser:
         found = decoder.hyp()
         if found is None:
             return Transcript(text="", score=float("-inf"))
-        text = found.hypstr if self.language is None else spoken(found.hypstr)
+        text = found.hypstr if self.language is None else self.language.spoken(found.hypstr)
         score = math.log(found.score) if found.score > 0 else float("-inf")
         return Transcript(text=text, score=score)
 
@@ -112,8 +111,7 @@ class Recogniser:
         if warp not in self._decoders:
             options: dict[str, Any] = {"cmn": "batch", "loglevel": "FATAL", "lw": self.config.language_weight}
             if self.language is not None:
-                options |= {"lm": None, "lmctl": str(self.language.control), "lmname": NAME}
-                options |= {"dict": str(self.language.dictionary), "wip": self.config.word_penalty}
+                options |= {**self.language.options, "wip": self.config.word_penalty}
             if warp != 1.0:
                 options |= {"warp_type": "inverse_linear", "warp_params": f"{warp:g}"}
             self._decoders[warp] = self._sphinx.Decoder(**options)

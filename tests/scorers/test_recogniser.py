@@ -12,18 +12,18 @@ pytest.importorskip("jiwer", reason='needs `pip install "audiocalm[eval]"`')
 from calm.audio import resample
 from calm.corpus.espeak import ESPEAK_RATE, Espeak
 from calm.errors import InputError
-from calm.evaluation.language import spoken, write_language_model
+from calm.evaluation.language import write_language_model
 from calm.evaluation.pronounce import load_dictionary, pronounce
-from calm.evaluation.recogniser import Recogniser
-from calm.evaluation.words import word_errors
+from calm.metrics.words import word_errors
+from calm.scorers.recogniser import Recogniser
 from calm.types import Waveform
 
 TEXTS = ("The doctor walked to the old market.", "Did the farmer sing?", "Room seven is near the station.", "Oliver is happy.")
 
 
 @pytest.fixture(scope="module")
-def recogniser() -> Recogniser:
-    return Recogniser(texts=TEXTS)
+def recogniser(tmp_path_factory) -> Recogniser:
+    return Recogniser(language=write_language_model(TEXTS, folder=tmp_path_factory.mktemp("language")))
 
 
 @pytest.fixture(scope="module")
@@ -69,13 +69,13 @@ def test_the_language_model_holds_the_lists_words_and_says_which_it_lacks(tmp_pa
     assert "doctor" in words and "astronaut" not in words
 
 
-def test_a_list_is_needed_for_its_language_model():
+def test_a_list_is_needed_for_its_language_model(tmp_path):
     with pytest.raises(InputError):
-        Recogniser()
+        write_language_model([], folder=tmp_path)
 
 
-def test_tokens_of_classes_become_words():
-    assert spoken("the clever.quality.base new_york.city.base") == "the clever new york"
+def test_tokens_of_classes_become_words(recogniser):
+    assert recogniser.language.spoken("the clever.quality.base new_york.city.base") == "the clever new york"
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from calm.errors import InputError
-from calm.evaluation.intervals import Figure, ratio_of_sums
-from calm.evaluation.optional import need
+from calm.metrics.intervals import Figure, ratio_of_sums
+from calm.scorers.optional import need
 from calm.text import normalize
 
 __all__ = ["WordErrors", "excess", "normalise_words", "word_error_rate", "word_errors"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from calm.errors import InputError
-from calm.evaluation.words import excess, normalise_words, word_error_rate, word_errors
+from calm.metrics.words import excess, normalise_words, word_error_rate, word_errors
 
 pytest.importorskip("jiwer", reason='needs `pip install "audiocalm[eval]"`')
 

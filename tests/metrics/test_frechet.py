@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from calm.errors import InputError
-from calm.evaluation.frechet import Gaussian, frechet_distance
+from calm.metrics.frechet import Gaussian, frechet_distance
 
 
 def sample(seed: int, *, count: int = 200, size: int = 12, shift: float = 0.0) -> np.ndarray:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from calm.errors import ConfigError, InputError
-from calm.evaluation.speaker import SpeakerEncoder, nearest_to_own
+from calm.scorers.speaker import SpeakerEncoder, nearest_to_own
 from calm.types import Waveform
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from calm.errors import InputError
-from calm.evaluation.intervals import mean, median, rate, rate_ratio, ratio_of_sums
+from calm.metrics.intervals import mean, median, rate, rate_ratio, ratio_of_sums
 
 
 def test_the_interval_of_a_mean_covers_the_truth_in_about_95_of_100_cases():

@@ -67,7 +67,7 @@ def rate(hits: Sequence[bool]) -> Figure:
 def _columns(*columns: Sequence[float]) -> np.ndarray:
     rows = np.stack([np.asarray(column, dtype=np.float64) for column in columns], axis=-1)
     if len(rows) == 0 or not np.isfinite(rows).all():
-        raise InputError("A figure needs at least one item, and finite values only", where="calm.evaluation.intervals")
+        raise InputError("A figure needs at least one item, and finite values only", where="calm.metrics.intervals")
     return rows
 
 

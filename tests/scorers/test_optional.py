@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from calm.errors import ConfigError
-from calm.evaluation.optional import find_file, need
+from calm.scorers.optional import find_file, need
 
 
 def test_a_missing_package_is_named_with_the_command_that_installs_it():

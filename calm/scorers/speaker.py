@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from calm.audio import level_dbfs, mel_spectrogram, resample, to_channels
 from calm.errors import InputError
-from calm.evaluation.optional import find_file
+from calm.scorers.optional import find_file
 from calm.types import Waveform
 
 __all__ = ["SpeakerEncoder", "nearest_to_own"]

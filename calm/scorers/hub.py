@@ -1,0 +1,69 @@
+"""Weights of the field's scorers: from a folder, from the local cache of the hub, or downloaded; else one clear error."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from calm.errors import CheckpointError, ConfigError
+
+__all__ = ["find_weights", "hash_of", "load_state"]
+
+
+def find_weights(repo: str, *, files: Sequence[str], folder: str | Path | None = None, revision: str | None = None) -> Path:
+    """Return a folder that holds ``files``.
+
+    Args:
+        repo: repository of the hub, ``owner/name``.
+        files: names that must be there; ``a|b`` accepts either, the first is preferred.
+        folder: a local copy, used instead of the hub where it is given.
+        revision: commit of the repository.
+    Raises ConfigError that says which files to put where.
+    """
+    if folder is not None:
+        folder = Path(folder)
+        missing = [name for name in files if not any((folder / each).is_file() for each in name.split("|"))]
+        if missing:
+            raise ConfigError(
+                f"The folder lacks {', '.join(missing)}", where=folder, hint=f"copy {', '.join(missing)} of {repo} into it"
+            )
+        return folder
+    from huggingface_hub import snapshot_download
+
+    patterns = [each for name in files for each in name.split("|")]
+    options: dict[str, Any] = {"allow_patterns": patterns, "revision": revision}
+    for is_local in (True, False):
+        try:
+            found = Path(snapshot_download(repo, local_files_only=is_local, **options))
+            return find_weights(repo, files=files, folder=found)
+        except Exception as error:  # the hub client raises errors of many kinds where there is no network
+            reason = error
+    raise ConfigError(
+        f"The weights of {repo} are not here and could not be downloaded ({type(reason).__name__})",
+        where=repo,
+        allowed=f"a folder with {', '.join(files)}",
+        hint="copy them from a machine with a network, and give the folder as the metric's option `folder`",
+    )
+
+
+def load_state(path: Path, *, strip: str = "") -> dict[str, Tensor]:
+    """Read tensors by name from .safetensors, or from a torch file, weights-only; ``strip`` is a prefix taken off."""
+    try:
+        state: Any = load_file(path) if path.suffix == ".safetensors" else torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # damaged files raise errors of every kind
+        raise CheckpointError(f"The weights cannot be read ({error})", where=path, hint="download them again") from error
+    for key in ("state_dict", "model_state_dict", "model"):
+        state = state[key] if isinstance(state, Mapping) and isinstance(state.get(key), Mapping) else state
+    return {name.removeprefix(strip): value for name, value in state.items() if isinstance(value, Tensor)}
+
+
+def hash_of(path: Path) -> str:
+    """SHA-256 of a file, hexadecimal, for result files."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
