@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from calm.audio import write_bytes
-from calm.demo.machine import machine_record
+from calm.evaluation.machine import machine_record
 from calm.model.ar_flow import ARFlow
 from calm.model.flow import Targets
 from calm.model.prompt import Prompt

@@ -22,8 +22,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from calm.audio import write_bytes
-from calm.demo.machine import machine_record
 from calm.errors import CalmError, InputError
+from calm.evaluation.machine import machine_record
 from calm.evaluation.measure_clips import measure_music, measure_sound
 from calm.evaluation.measure_long import measure_long
 from calm.evaluation.measure_speech import measure_speech

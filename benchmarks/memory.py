@@ -24,9 +24,9 @@ from lightning.pytorch import Trainer
 from torch.utils.data import DataLoader
 
 from calm.audio import write_bytes
-from calm.demo.machine import machine_record
 from calm.doctor.activations import BatchShape
 from calm.doctor.memory import GIB, Memory, predict
+from calm.evaluation.machine import machine_record
 from calm.model.generator import Generator
 from calm.registry import build, lookup
 from calm.training.config import OptimConfig

@@ -36,7 +36,7 @@ from calm.data.planned import PlannedSource
 from calm.data.schema import parse_record, to_sample
 from calm.data.shares import Tally
 from calm.data.source import SourceSettings
-from calm.demo.machine import machine_record
+from calm.evaluation.machine import machine_record
 from calm.types import TASKS
 
 WEIGHTS = {"speech": 0.5, "sound": 0.3, "music": 0.2}

@@ -14,8 +14,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from calm.audio import write_bytes
-from calm.demo.machine import machine_record
 from calm.evaluation.lists import ClipItem, load_clips
+from calm.evaluation.machine import machine_record
 from calm.evaluation.reconstruction import Fidelity, MelDistance, compare, reconstruct
 from calm.evaluation.study import as_json
 from calm.metrics.intervals import mean

@@ -16,6 +16,7 @@ from calm.cli import (
     consent,
     corpus,
     doctor,
+    evaluate,
     export,
     generate,
     launch,
@@ -44,6 +45,7 @@ app.command()(generate.generate)
 app.command()(calibrate.calibrate)
 app.command()(export.export)
 app.command()(export.models)
+app.command()(evaluate.evaluate)
 app.command()(ablate.ablate)
 app.command()(page.demo)
 app.command()(page.page)

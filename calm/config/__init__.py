@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from calm.config.component import read_component, read_words
 from calm.config.compose import load_config, load_config_file
 from calm.config.dump import save_config, show, to_yaml
 from calm.config.schema import GROUPS, PARTS, SETTINGS, RunConfig
@@ -14,6 +15,8 @@ __all__ = [
     "RunConfig",
     "load_config",
     "load_config_file",
+    "read_component",
+    "read_words",
     "save_config",
     "show",
     "timeline",

@@ -9,8 +9,8 @@ import torch
 from calm.audio import write_bytes
 from calm.config.records import Reader
 from calm.demo.ledger import Ledger
-from calm.demo.machine import describe_machine
 from calm.demo.plan import DemoPlan
+from calm.evaluation.machine import describe_machine
 from calm.pages.load import curriculum_bands
 from calm.pages.records import Clip, Curves, Fact, Overfit, Page, Reconstruction, Stage
 from calm.pages.sections import duration

@@ -14,7 +14,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from calm.errors import DataError, did_you_mean
 from calm.metrics import Item
 from calm.types import Task
 
-__all__ = ["Manifest", "ManifestItem", "read_manifest", "write_manifest"]
+__all__ = ["Manifest", "ManifestItem", "first_items", "read_manifest", "write_manifest"]
 
 ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,199}")
 REQUIRED = ("id", "task", "text")
@@ -112,6 +112,18 @@ def write_manifest(manifest: Manifest, path: str | Path) -> Path:
     lines = [{"benchmark": manifest.name, "protocol": dict(manifest.protocol)}]
     lines += [_line(entry, path.parent) for entry in manifest.items]
     return write_bytes(path, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines).encode())
+
+
+def first_items(manifest: Manifest, limit: int | None) -> Manifest:
+    """At most ``limit`` items of each task, spread evenly over the list; all where it is None."""
+    if limit is None:
+        return manifest
+    chosen: set[str] = set()
+    for task in Task:
+        names = [entry.item.id for entry in manifest.items if entry.item.task is task]
+        count = min(limit, len(names))
+        chosen |= {names[number * len(names) // count] for number in range(count)}
+    return replace(manifest, items=tuple(entry for entry in manifest.items if entry.item.id in chosen))
 
 
 def _parse(entry: Any, folder: Path) -> ManifestItem:

@@ -113,6 +113,8 @@ class TrainerConfig:
     num_kept_checkpoints: int = 2
     #: prompts rendered to audio at every numbered checkpoint, by task
     prompts: dict[str, list[str]] = field(default_factory=dict)
+    #: metrics of these clips, by registered name, logged as samples/TASK/KEY: those that need the text at most
+    metrics: tuple[str, ...] = ()
     #: length of the rendered sounds and music; speech ends by itself
     sample_seconds: float = 5.0
     #: batches per optimizer step

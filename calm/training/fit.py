@@ -39,6 +39,7 @@ from calm.training.optim import build_optimizer
 from calm.training.progress import ProgressLine
 from calm.training.run_folder import ConfigStamp, prepare_run
 from calm.training.samples import Render, SampleRenderer
+from calm.training.scores import SampleScores
 from calm.training.sharding import full_state
 from calm.training.status import failures_noted, note_status
 from calm.training.steps import SeedBatches, step_of
@@ -188,6 +189,7 @@ def _build_callbacks(root: Part, config: RunConfig, ema: EMA, *, progress: bool)
         make=functools.partial(_renderer, config=config),
         ema=ema,
         model_name=config.name,
+        score=SampleScores.of(settings.metrics) if settings.metrics else None,
     )
     return [*callbacks, checkpoints, samples]
 

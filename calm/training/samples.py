@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,12 @@ from calm.training.sharding import whole
 from calm.training.steps import step_of, window_ends
 from calm.types import Task, Waveform
 
-__all__ = ["Render", "SampleRenderer"]
+__all__ = ["Render", "SampleRenderer", "Score"]
 
 #: (prompt, task, seed) -> audio
 Render = Callable[[str, Task, int], Waveform]
+#: rows of (task, prompt, clip) -> numbers to log, by name
+Score = Callable[[Sequence[tuple[Task, str, Waveform]]], Mapping[str, float]]
 
 
 class SampleRenderer(Callback):
@@ -35,6 +37,7 @@ class SampleRenderer(Callback):
         make: gets the root and returns the function that renders one prompt with it.
         ema: the averaged weights.
         model_name: for the record of origin in the files.
+        score: turns the clips of one rendering into numbers, which are logged.
     """
 
     def __init__(
@@ -46,8 +49,10 @@ class SampleRenderer(Callback):
         make: Callable[[LightningModule], Render],
         ema: EMA,
         model_name: str,
+        score: Score | None = None,
     ) -> None:
         self.folder, self.every_steps, self.make, self.ema, self.model_name = folder, every_steps, make, ema, model_name
+        self.score = score
         self.prompts = [
             (Task.parse(task), index, text) for task, texts in prompts.items() for index, text in enumerate(texts)
         ]
@@ -68,17 +73,23 @@ class SampleRenderer(Callback):
             # All ranks take part: where the weights are sharded, each has a slice of them.
             with self.ema.averaged(pl_module), evaluating(pl_module), torch.no_grad(), whole(pl_module):
                 if trainer.is_global_zero:
-                    self.render(pl_module, step=step)
+                    self._log(trainer, self.render(pl_module, step=step), step=step)
         trainer.strategy.barrier("samples")
 
-    def render(self, root: LightningModule, *, step: int) -> list[Path]:
-        """Render every prompt and return the files."""
-        render, paths = self.make(root), []
+    def _log(self, trainer: Trainer, clips: list[tuple[Task, str, Waveform]], *, step: int) -> None:
+        values = {} if self.score is None else self.score(clips)
+        for logger in trainer.loggers if values else []:
+            logger.log_metrics(values, step=step)
+
+    def render(self, root: LightningModule, *, step: int) -> list[tuple[Task, str, Waveform]]:
+        """Render and write every prompt; return task, prompt and clip of each."""
+        render, clips = self.make(root), []
         for task, index, text in self.prompts:
             provenance = stamp(model=f"{self.model_name} at step {step}", task=task, seed=index)
             path = self.folder / f"step-{step:08d}" / f"{task}-{index}.wav"
-            paths.append(write(path, render(text, task, index), provenance=provenance))
-        return paths
+            clips.append((task, text, render(text, task, index)))
+            write(path, clips[-1][-1], provenance=provenance)
+        return clips
 
 
 @contextmanager

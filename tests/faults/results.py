@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from calm.audio import write_bytes
-from calm.demo.machine import machine_record
+from calm.evaluation.machine import machine_record
 
 __all__ = ["write_result"]
 

@@ -1,0 +1,96 @@
+"""Systems whose audio is made here: models by name or folder, and the reconstruction of the originals by a VAE."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from calm.audio import write_bytes
+from calm.errors import InputError
+from calm.evaluation.generate import generate_clips, reconstruct_clips
+from calm.evaluation.judge import progress_bars
+from calm.evaluation.manifest import Manifest
+from calm.evaluation.processes import barrier, place
+from calm.evaluation.systems import System, find_system
+from calm.generation import AudioCALM
+from calm.model.shipped import find_model
+
+__all__ = ["made_systems"]
+
+RECONSTRUCTION = "reconstruction"
+
+
+def made_systems(
+    manifest: Manifest,
+    *,
+    models: Sequence[str],
+    vae_of: str | None,
+    out: Path,
+    seed: int,
+    device: str,
+    options: Mapping[str, Any],
+) -> tuple[list[System], dict[str, dict[str, str]]]:
+    """Make what is missing below ``out/audio``, and return the systems and, by system, the reasons of failures.
+
+    A model's system is called as it is named on the command line; a folder by its last part, or that of its run.
+    Raises InputError where the folder holds clips of other weights, another seed or other options.
+    """
+    systems, failed = [], {}
+    for text in models:
+        name, folder = _name(text), find_model(text)
+        source = {"kind": "model", **_weights(folder), "seed": seed, "options": dict(options)}
+        place_of = _claim(out / "audio" / name, source)
+        model = AudioCALM.from_pretrained(folder, device=device)
+        with progress_bars() as advance:
+            failed[name] = generate_clips(
+                model, manifest, place_of, seed=seed, options=dict(options),
+                advance=lambda finished, total, name=name: advance(f"{name} generates", finished, total),
+            )  # fmt: skip
+        barrier()
+        systems.append(find_system(name, place_of, manifest, source=source))
+    if vae_of is not None:
+        folder = find_model(vae_of)
+        source = {"kind": RECONSTRUCTION, "of": _name(vae_of), **_weights(folder)}
+        place_of = _claim(out / "audio" / RECONSTRUCTION, source)
+        vae = AudioCALM.from_pretrained(folder, device=device).model.vae
+        with progress_bars() as advance:
+            failed[RECONSTRUCTION] = reconstruct_clips(
+                vae, manifest, place_of, advance=lambda finished, total: advance(RECONSTRUCTION, finished, total)
+            )
+        barrier()
+        systems.append(find_system(RECONSTRUCTION, place_of, manifest, source=source))
+    return systems, {name: reasons for name, reasons in failed.items() if reasons}
+
+
+def _name(text: str) -> str:
+    path = Path(text)
+    return path.parent.name if path.name == "export" and path.parent.name else path.name
+
+
+def _weights(folder: Path) -> dict[str, Any]:
+    hashes = {}
+    for key, file in (("weights_sha256", "model.safetensors"), ("config_sha256", "config.yaml")):
+        path = folder / file
+        hashes[key] = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
+    return hashes
+
+
+def _claim(folder: Path, source: Mapping[str, Any]) -> Path:
+    """Note what makes the clips of a folder; refuse a folder that something else made."""
+    note = folder / "source.json"
+    said = json.dumps(source, sort_keys=True, indent=1)
+    if note.is_file() and note.read_text(encoding="utf-8") != said:
+        raise InputError(
+            "The folder holds clips of other weights, another seed or other options",
+            where=folder,
+            hint="choose another -o, or delete the folder",
+        )
+    barrier()
+    if place()[0] == 0:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_bytes(note, said.encode())
+    barrier()
+    return folder
