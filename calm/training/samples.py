@@ -79,7 +79,7 @@ class SampleRenderer(Callback):
     def _log(self, trainer: Trainer, clips: list[tuple[Task, str, Waveform]], *, step: int) -> None:
         values = {} if self.score is None else self.score(clips)
         for logger in trainer.loggers if values else []:
-            logger.log_metrics(values, step=step)
+            logger.log_metrics(values, step=step - 1)  # Lightning numbers a step by those before it
 
     def render(self, root: LightningModule, *, step: int) -> list[tuple[Task, str, Waveform]]:
         """Render and write every prompt; return task, prompt and clip of each."""

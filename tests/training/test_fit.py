@@ -56,6 +56,7 @@ def vae_run(folder):
 
 def generator_config(folder, vae_run, name, *overrides):
     fixed = (f"vae_ckpt_path={vae_run.export}", "trainer.max_steps=4", "trainer.save_every_steps=2", "trainer.sample_seconds=0.5")
+    fixed = (*fixed, "trainer.metrics=[wer]")
     return tiny(folder, name, PHASES, *fixed, "trainer.val_every_steps=2", "sampler.num_steps=2", *overrides)
 
 
@@ -88,6 +89,12 @@ def test_fixed_prompts_are_rendered_at_each_checkpoint_with_their_origin(straigh
             assert audio.info(path).seconds > 0
             assert audio.read_provenance(path).task == task
             assert f"step {step}" in audio.read_provenance(path).model
+
+
+def test_rendered_prompts_are_scored_by_the_metrics_that_the_config_names(straight):
+    rows = read_history(straight.run_dir / "history.csv")
+    found = {(step, name) for step, _, name, _ in rows if name.startswith("samples/")}
+    assert found == {(step, f"samples/speech/{key}") for step in (2, 4) for key in ("wer", "wer_pooled")}
 
 
 def test_the_export_is_loaded_by_its_users(straight):
