@@ -39,16 +39,13 @@ def find_weights(
         folder = Path(folder)
         missing = [name for name in files if not any((folder / each).is_file() for each in name.split("|"))]
         if missing:
-            raise ConfigError(
-                f"The folder lacks {', '.join(missing)}",
-                where=folder,
-                hint=hint or f"copy {', '.join(missing)} of {repo} into it",
-            )
+            lacking = _listed(missing)
+            raise ConfigError(f"The folder lacks {lacking}", where=folder, hint=hint or f"copy {lacking} of {repo} into it")
         return folder
     if repo is None:
         raise ConfigError(
-            f"These weights are not part of the package: {', '.join(files)}",
-            allowed=f"the option `folder`: a folder with {', '.join(files)}",
+            "These weights are not part of the package, and not on the hub",
+            allowed=f"the option `folder`: a folder with {_listed(files)}",
             hint=hint,
         )
     from huggingface_hub import snapshot_download
@@ -64,9 +61,13 @@ def find_weights(
     raise ConfigError(
         f"The weights of {repo} are not here and could not be downloaded ({type(reason).__name__})",
         where=repo,
-        allowed=f"a folder with {', '.join(files)}",
+        allowed=f"a folder with {_listed(files)}",
         hint="copy them from a machine with a network, and give the folder as the metric's option `folder`",
     )
+
+
+def _listed(files: Sequence[str]) -> str:
+    return ", ".join(name.replace("|", " or ") for name in files)
 
 
 def load_state(path: Path, *, strip: str = "") -> dict[str, Tensor]:
@@ -85,7 +86,7 @@ def load_state(path: Path, *, strip: str = "") -> dict[str, Tensor]:
 
 def _numpy_arrays() -> list[Any]:
     """What arrays and scalars of NumPy are made of in a file: published checkpoints keep the state of training too."""
-    made = [(np._core.multiarray._reconstruct, "_reconstruct"), (np._core.multiarray.scalar, "scalar")]
+    made = [(np.zeros(1).__reduce__()[0], "_reconstruct"), (np.float64(0).__reduce__()[0], "scalar")]
     packages = ("numpy.core.multiarray", "numpy._core.multiarray")  # NumPy 1 and 2
     kinds = [type(np.dtype(code)) for code in np.typecodes["AllInteger"] + np.typecodes["AllFloat"] + "?"]
     return [*((function, f"{package}.{name}") for package in packages for function, name in made), np.ndarray, np.dtype, *kinds]

@@ -13,8 +13,9 @@ from calm.types import Waveform
 __all__ = ["MelStatistics"]
 
 NUM_MELS, N_FFT, HOP = 64, 1024, 320
-#: energy that is added before the logarithm, so that what nobody hears does not count
-FLOOR = 1e-4
+#: Energy that is added before the logarithm, that of white noise of -44 dBFS: with less, hiss in the pauses of quiet
+#: recordings counted more than what a clip is a recording of.
+FLOOR = 1e-3
 
 
 class MelStatistics(Embedder):
@@ -24,8 +25,8 @@ class MelStatistics(Embedder):
     out. The values are 10 log10(energy + floor) / 10 of frames of 64 ms every 20 ms, 0 to 8 kHz.
 
     It hears level, timbre, noise, and how much each band moves. It is blind to the direction of time and the order of
-    what happens within a window, to phase, to pitch within a band, to channels, to all above 8 kHz, to what frames
-    more than a second apart have to do with each other, and to meaning: it orders systems that are alike in kind.
+    what happens within a window, to what is more than a second apart, to phase, to pitch within a band, to channels, to
+    all above 8 kHz, to hiss below about -44 dBFS, and to meaning: it orders systems on one list, no more.
     """
 
     name = "mel"

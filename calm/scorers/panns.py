@@ -52,7 +52,9 @@ class Panns(Embedder):
             n_fft = 2 * (len(state["logmel_extractor.melW"]) - 1)
             self.sample_rate, hop = RATES[n_fft]
             self._network = Cnn14(width=len(state["conv_block1.bn1.bias"]), n_fft=n_fft, hop=hop)
-            self._network.load_state_dict({name: state[name] for name in self._network.state_dict()})
+            counters = [name for name in self._network.state_dict() if name.endswith("num_batches_tracked")]
+            needed = self._network.state_dict().keys() - counters
+            self._network.load_state_dict({name: state[name] for name in needed}, strict=False)
         except (KeyError, RuntimeError) as error:
             raise CheckpointError(f"These are no weights of CNN14 ({error})", where=path, hint=HINT) from error
         self.width = self._network.fc1.out_features
