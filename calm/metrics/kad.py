@@ -27,8 +27,8 @@ class KernelAudioDistance(EmbeddedDistance):
     """Kernel audio distance to a reference set: like FAD, without its bias for small sets.
 
     100 times the unbiased estimate of the squared maximum mean discrepancy (Gretton et al., 2012, equation 3), see
-    `kernel_distance`; 100 is the factor of the authors' toolkit. About 0, and below it half of the time, for two
-    samples of one distribution.
+    `kernel_distance`; 100 is the factor of the authors' toolkit. About 0, and often below it, for two samples of one
+    distribution.
     """
 
     label = "KAD"
