@@ -36,7 +36,8 @@ def merge(boards: Sequence[Board]) -> list[Board]:
             listed = ", ".join(str(other)[:12] for other in others)
             told = f"Other result files of {name} were made with another list of items"
             note = f"{told} (manifest {listed}; this one is {str(sha256)[:12]}): not comparable, so shown apart."
-            board = dataclasses.replace(board, notes=(note, *board.notes))
+            title = f"{board.title}, list {str(sha256)[:6]}"
+            board = dataclasses.replace(board, title=title, notes=(note, *board.notes))
         merged.append(board)
     return merged
 

@@ -66,6 +66,7 @@ def test_files_of_other_lists_stand_apart_with_a_note_on_each(tmp_path, listed):
     boards = merged(file(tmp_path, listed, {"a": ours(wer=0.1)}), file(tmp_path / "other", other, {"b": ours(wer=0.2)}))
     assert [[each.name for each in board.systems] for board in boards] == [["a"], ["b"]]
     assert all("not comparable" in board.notes[0] for board in boards)
+    assert boards[0].title != boards[1].title
     assert boards[1].sha256[:12] in boards[0].notes[0] and boards[0].sha256[:12] in boards[1].notes[0]
 
 

@@ -59,8 +59,8 @@ def test_a_file_of_another_kind_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("given", "shown"),
     [
-        ("/home/me/models/whisper", "whisper"),
-        ("cannot read /home/me/a/b.wav (no such file)", "cannot read b.wav (no such file)"),
+        ("/srv/me/models/whisper", "whisper"),
+        ("cannot read /srv/me/a/b.wav (no such file)", "cannot read b.wav (no such file)"),
         ("C:\\Users\\me\\clip.wav", "clip.wav"),
         ("file:///srv/x/clip.wav", "clip.wav"),
         ("https://arxiv.org/abs/2606.23080", "https://arxiv.org/abs/2606.23080"),

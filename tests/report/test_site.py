@@ -158,7 +158,7 @@ def test_the_same_results_make_the_same_site(loaded, site, tmp_path):
 
 
 def test_result_files_are_there_to_take_away_without_the_folders_of_this_machine(loaded, tmp_path):
-    moved = changed(loaded[0], lambda r: r["systems"]["Ours"]["source"].update(path="/home/somebody/runs/x"))
+    moved = changed(loaded[0], lambda r: r["systems"]["Ours"]["source"].update(path="/srv/somebody/runs/x"))
     out = tmp_path / "site"
     write_site([moved], out, title="Judged", cards=0)
     copied = json.loads((out / "results" / "1.json").read_text())
