@@ -8,24 +8,24 @@ from importlib import resources
 from calm.pages.html import Element, h
 from calm.pages.records import Fact
 
-__all__ = ["asset", "head", "header"]
+__all__ = ["POLICY", "asset", "head", "header"]
 
 #: nothing from elsewhere: what the page needs is inside it
 POLICY = "default-src 'none'; img-src data:; media-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 
 
-def head(title: str) -> Element:
-    """The head of a document that loads nothing."""
+def head(title: str, *, policy: str = POLICY, style: str | None = None) -> Element:
+    """The head of a document that loads nothing but what ``policy`` allows; ``style`` replaces the style sheet."""
     return h(
         "head",
         h("meta", charset="utf-8"),
         h("meta", name="viewport", content="width=device-width, initial-scale=1"),
         h("meta", name="color-scheme", content="light dark"),
-        h("meta", http_equiv="Content-Security-Policy", content=POLICY),
+        h("meta", http_equiv="Content-Security-Policy", content=policy),
         # Browsers ask a server for an icon unless the page brings one.
         h("link", rel="icon", href="data:,"),
         h("title", title),
-        h("style", asset("page.css")),
+        h("style", asset("page.css") if style is None else style),
     )
 
 
@@ -47,6 +47,6 @@ def header(
     )
 
 
-def asset(name: str) -> str:
-    """A text file of this package: the style sheet, the script."""
-    return (resources.files("calm.pages") / name).read_text(encoding="utf-8")
+def asset(name: str, *, package: str = "calm.pages") -> str:
+    """A text file of a package: the style sheet, the script."""
+    return (resources.files(package) / name).read_text(encoding="utf-8")

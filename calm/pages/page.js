@@ -18,7 +18,10 @@ for (const figure of document.querySelectorAll(".player")) {
   audio.addEventListener("ended", draw);
   picture.addEventListener("click", (event) => {
     const box = picture.getBoundingClientRect();
-    audio.currentTime = ((event.clientX - box.left) / box.width) * (audio.duration || 0);
+    const share = (event.clientX - box.left) / box.width;
+    // A clip that was not fetched yet does not know its length.
+    if (audio.duration) audio.currentTime = share * audio.duration;
+    else audio.addEventListener("loadedmetadata", () => { audio.currentTime = share * audio.duration; }, { once: true });
     audio.play();
   });
 }

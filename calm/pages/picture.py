@@ -13,7 +13,7 @@ from matplotlib.image import imsave
 from calm.audio import mel_spectrogram
 from calm.types import Waveform
 
-__all__ = ["NUM_MELS", "RANGE_DB", "heat_maps", "spectrograms"]
+__all__ = ["NUM_MELS", "RANGE_DB", "heat_maps", "spectrogram_files", "spectrograms"]
 
 NUM_MELS = 80
 FRAMES_PER_SECOND = 60
@@ -24,6 +24,11 @@ SPECTRUM_COLOURS, LATENT_COLOURS = "magma", "RdBu_r"
 
 def spectrograms(waveforms: Sequence[Waveform]) -> list[str]:
     """Return a log-mel spectrogram of each clip; the clips of one call share the scale of loudness."""
+    return [_uri(data) for data in spectrogram_files(waveforms)]
+
+
+def spectrogram_files(waveforms: Sequence[Waveform]) -> list[bytes]:
+    """The same pictures as the bytes of PNG files."""
     levels = [_mel_db(waveform) for waveform in waveforms]
     top = max(float(level.max()) for level in levels)
     return [_png(level, low=top - RANGE_DB, high=top, colours=SPECTRUM_COLOURS) for level in levels]
@@ -31,7 +36,7 @@ def spectrograms(waveforms: Sequence[Waveform]) -> list[str]:
 
 def heat_maps(latents: Sequence[np.ndarray], *, limit: float) -> list[str]:
     """Return a picture of each [F, C] array, channels upwards; colours span -limit..limit."""
-    return [_png(values.T, low=-limit, high=limit, colours=LATENT_COLOURS) for values in latents]
+    return [_uri(_png(values.T, low=-limit, high=limit, colours=LATENT_COLOURS)) for values in latents]
 
 
 def _mel_db(waveform: Waveform) -> np.ndarray:
@@ -52,7 +57,11 @@ def _window(sample_rate: int) -> int:
     return 1 << round(np.log2(0.064 * sample_rate))
 
 
-def _png(values: np.ndarray, *, low: float, high: float, colours: str) -> str:
+def _png(values: np.ndarray, *, low: float, high: float, colours: str) -> bytes:
     buffer = io.BytesIO()
     imsave(buffer, values, vmin=low, vmax=high, cmap=colours, origin="lower", format="png")
-    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
+    return buffer.getvalue()
+
+
+def _uri(data: bytes) -> str:
+    return f"data:image/png;base64,{base64.b64encode(data).decode('ascii')}"
