@@ -21,6 +21,7 @@ from calm.cli import (
     generate,
     launch,
     page,
+    report,
     shards,
     train,
 )
@@ -46,6 +47,7 @@ app.command()(calibrate.calibrate)
 app.command()(export.export)
 app.command()(export.models)
 app.command()(evaluate.evaluate)
+app.command()(report.report)
 app.command()(ablate.ablate)
 app.command()(page.demo)
 app.command()(page.page)
