@@ -1,4 +1,4 @@
-"""Intelligibility of a reconstruction against its original: STOI and extended STOI."""
+"""Intelligibility of a reconstruction against its original: STOI."""
 
 from __future__ import annotations
 
@@ -26,10 +26,11 @@ MIN_SECONDS = 0.42
 
 @register("metric", "stoi")
 class STOI(ClipMetric):
-    """STOI and extended STOI by pystoi, for reconstructions that run in step with their originals.
+    """STOI by pystoi, for reconstructions that run in step with their originals.
 
-    Taal et al., 2011, and Jensen and Taal, 2016. Clips whose length differs by more than 2 % are not scored; the longer
-    one is cut. At least 0.42 s must be left when pystoi has dropped the original's silent frames.
+    Taal et al., 2011. Clips whose length differs by more than 2 % are not scored; the longer one is cut. At least
+    0.42 s must be left when pystoi has dropped the original's silent frames. The extended STOI is not offered: pystoi
+    adds random numbers to it.
     """
 
     tasks = (Task.SPEECH,)
@@ -42,15 +43,12 @@ class STOI(ClipMetric):
         max_length_error: float = 0.02
 
     def __init__(self, config: Config | None = None) -> None:
-        super().__init__(width=2)
+        super().__init__(width=1)
         self.config = config or self.Config()
 
     @property
     def columns(self) -> tuple[Column, ...]:
-        return (
-            Column(key="stoi", label="STOI", better="higher"),
-            Column(key="estoi", label="Extended STOI", better="higher"),
-        )
+        return (Column(key="stoi", label="STOI", better="higher"),)
 
     def measure(self, trial: Trial) -> np.ndarray:
         target, name = require(trial, "target"), trial.item.id
@@ -70,16 +68,15 @@ class STOI(ClipMetric):
             # Too few frames are a warning and 1e-5 there, which would look like a bad score.
             warnings.filterwarnings("error", message="Not enough STFT frames", category=RuntimeWarning)
             try:
-                return np.array([float(stoi(clean[:count], other[:count], SAMPLE_RATE, extended=e)) for e in (False, True)])
+                return np.array([float(stoi(clean[:count], other[:count], SAMPLE_RATE))])
             except RuntimeWarning:
                 raise Unscored(f"Fewer than {MIN_SECONDS} s are left without silent frames", where=name) from None
 
     def figures(self, rows: Rows) -> dict[str, Figure]:
-        plain, extended = rows.values.T
-        return {"stoi": mean(plain), "estoi": mean(extended)}
+        return {"stoi": mean(rows.values[:, 0])}
 
     def scores(self, rows: np.ndarray) -> dict[str, float]:
-        return {"stoi": float(rows[0, 0]), "estoi": float(rows[0, 1])}
+        return {"stoi": float(rows[0, 0])}
 
     def describe(self) -> dict[str, Any]:
         return {
