@@ -18,7 +18,7 @@ from calm.scorers.fairseq import encoder_from, load_exactly
 from calm.scorers.hub import load_state
 from calm.types import Waveform
 
-__all__ = ["UTMOS_FILES", "UTMOS"]
+__all__ = ["UTMOS", "UTMOS_FILES"]
 
 SAMPLE_RATE = 16_000
 UTMOS_FILES = ("mos/utmos22_strong_step7459_v1.pt|utmos22_strong_step7459_v1.pt",)
