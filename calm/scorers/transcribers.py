@@ -88,7 +88,7 @@ class HubertCTC:
     def _piece(self, audio: Tensor) -> str:
         inputs: Any = self._processor(audio.numpy(), sampling_rate=SAMPLE_RATE, return_tensors="pt")
         labels = self._model(inputs.input_values.to(self._device)).logits.argmax(dim=-1)
-        text: str = self._processor.batch_decode(labels.cpu())[0]
+        text: str = self._processor.batch_decode(labels.cpu(), skip_special_tokens=True)[0]
         return text.strip()
 
 

@@ -58,8 +58,10 @@ class WavLMSpeaker(nn.Module):
 
     def forward(self, audio: Tensor) -> Tensor:
         """Prepared samples [S] at 16 kHz -> embedding [256], not normalised."""
-        # One more than layers: what enters the first of them comes first.
-        layers = torch.cat(self.encoder(audio[None], output_hidden_states=True).hidden_states)  # [L + 1, F, D]
+        found = self.encoder(audio[None], output_hidden_states=True)
+        # What enters each layer, and what the encoder returns: after its last normalisation, which transformers' own
+        # list leaves out.
+        layers = torch.cat([*found.hidden_states[:-1], found.last_hidden_state])  # [L + 1, F, D]
         mixed = torch.einsum("l, l f d -> d f", self.layer_weights.softmax(dim=0), layers)
         return self.head(mixed[None] + 1e-6)[0]
 
