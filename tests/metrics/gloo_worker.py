@@ -6,7 +6,6 @@ Each process adds its share of the rows; the figures of every scenario are writt
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,10 +21,10 @@ from calm.metrics.wer import WordErrorRate
 NUM_CLIPS, WIDTH = 9, 3
 #: scenario -> which process adds the rows of a clip; -1 for none
 SHARES: dict[str, Mapping[int, int]] = {
-    "one rank has all": {n: 1 for n in range(NUM_CLIPS)},
+    "one rank has all": dict.fromkeys(range(NUM_CLIPS), 1),
     "uneven, out of order": {n: int(n in (7, 2)) for n in range(NUM_CLIPS)},
     "every second": {n: n % 2 for n in range(NUM_CLIPS)},
-    "nobody has any": {n: -1 for n in range(NUM_CLIPS)},
+    "nobody has any": dict.fromkeys(range(NUM_CLIPS), -1),
 }
 
 
