@@ -138,7 +138,8 @@ def _filters(sample_rate: int, n_fft: int, num_mels: int, f_min: float, f_max: f
         raise InputError(f"Mel filters need 0 <= {f_min} < {f_max} <= {sample_rate / 2} Hz (half the sample rate)")
     corners = _mel_to_hz(np.linspace(_hz_to_mel(f_min), _hz_to_mel(f_max), num_mels + 2))
     lower, centre, upper = (rearrange(x, "m -> m 1") for x in (corners[:-2], corners[1:-1], corners[2:]))
-    bins = np.linspace(0.0, sample_rate / 2, n_fft // 2 + 1)
+    # The last bin of an odd transform lies below half the rate.
+    bins = np.linspace(0.0, sample_rate / 2 * (n_fft // 2 * 2 / n_fft), n_fft // 2 + 1)
     rising = (bins - lower) / (centre - lower)
     falling = (upper - bins) / (upper - centre)
     triangles = np.maximum(0.0, np.minimum(rising, falling))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.metadata
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -20,13 +20,15 @@ __all__ = ["PocketsphinxWER", "WordErrorRate"]
 
 
 class WordErrorRate(ClipMetric):
-    """Errors and words of each utterance; a subclass recognises.
+    """Errors and words of each utterance; a subclass recognises, and names its ``key`` and ``label``.
 
-    ``wer`` is the mean over utterances (the convention of Seed-TTS-eval), ``wer_pooled`` all errors over all words.
+    ``KEY`` is the mean over utterances (the convention of Seed-TTS-eval), ``KEY_pooled`` all errors over all words.
     """
 
     tasks = (Task.SPEECH,)
     needs = ("text",)
+    key: ClassVar[str] = "wer"
+    label: ClassVar[str] = "WER"
 
     def __init__(self) -> None:
         super().__init__(width=2)
@@ -34,16 +36,16 @@ class WordErrorRate(ClipMetric):
     @property
     def columns(self) -> tuple[Column, ...]:
         return (
-            Column(key="wer", label="WER", better="lower"),
-            Column(key="wer_pooled", label="WER, pooled", better="lower"),
+            Column(key=self.key, label=self.label, better="lower"),
+            Column(key=f"{self.key}_pooled", label=f"{self.label}, pooled", better="lower"),
         )
 
     def figures(self, rows: Rows) -> dict[str, Figure]:
         errors, words = rows.values.T
-        return {"wer": mean(errors / words), "wer_pooled": ratio_of_sums(errors, words)}
+        return {self.key: mean(errors / words), f"{self.key}_pooled": ratio_of_sums(errors, words)}
 
     def scores(self, rows: np.ndarray) -> dict[str, float]:
-        return {"wer": float(rows[0, 0] / rows[0, 1])}
+        return {self.key: float(rows[0, 0] / rows[0, 1])}
 
 
 @register("metric", "wer")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,15 +30,17 @@ def normalise_words(text: str) -> str:
     return " ".join("a" if word == "an" else word for word in words)
 
 
-def word_errors(reference: str, hypotheses: Sequence[str]) -> WordErrors:
+def word_errors(
+    reference: str, hypotheses: Sequence[str], *, normalise: Callable[[str], str] = normalise_words
+) -> WordErrors:
     """Errors of the recognitions of one utterance (one for each dither seed), by jiwer's alignment."""
-    words = normalise_words(reference)
+    words = normalise(reference)
     if not words or not hypotheses:
         raise InputError("Word errors need a reference with words and at least one hypothesis", where=reference)
     jiwer = need("jiwer")
     counts = []
     for hypothesis in hypotheses:
-        found = jiwer.process_words(words, normalise_words(hypothesis))
+        found = jiwer.process_words(words, normalise(hypothesis))
         counts.append(found.substitutions + found.deletions + found.insertions)
     return WordErrors(errors=float(np.mean(counts)), words=len(words.split()))
 
