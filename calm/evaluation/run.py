@@ -204,6 +204,7 @@ class _Run:
 def _about(metric: ClipMetric) -> dict[str, Any]:
     config = getattr(metric, "config", None)
     settings = dataclasses.asdict(config) if dataclasses.is_dataclass(config) else {}
+    settings.pop("folder", None)  # a place on this machine; the hash of its weights says more
     return {"config": settings, **metric.describe()}
 
 
