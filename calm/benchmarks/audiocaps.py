@@ -72,7 +72,8 @@ class AudioCaps(Benchmark):
     def _listed(self, entries: list[ManifestEntry]) -> Collected:
         path = Path(self.config.list_path)
         if not path.is_file():
-            raise ConfigError("No such list", where=path, hint="it is data/test_audiocaps_subset.json of declare-lab/tango")
+            hint = "it is data/test_audiocaps_subset.json of declare-lab/tango"
+            raise ConfigError("No such list", where=path, hint=hint)
         found = Collected(notes={"list": path.name, "caption": "of the list"})
         known = {_key(entry): entry for entry in entries}
         for number, line in enumerate(read_text(path).splitlines(), start=1):

@@ -115,7 +115,8 @@ class LibriTTS(Benchmark):
     def _listed(self) -> Collected:
         path, root = Path(self.config.list_path), self._root()
         if not path.is_file():
-            raise ConfigError("No such list", where=path, hint="it is data/librispeech_pc_test_clean_cross_sentence.lst of F5-TTS")
+            hint = "it is data/librispeech_pc_test_clean_cross_sentence.lst of F5-TTS"
+            raise ConfigError("No such list", where=path, hint=hint)
         found = Collected(notes={"list": path.name, "prompt": "the whole utterance that the list names, with its words"})
         for number, line in enumerate(read_text(path).splitlines(), start=1):
             fields = [field.strip() for field in line.split("\t")]
