@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from calm.audio import read
 from calm.baselines.base import About, Outcome, Request, reported, spoken
-from calm.baselines.process import Foreign, run_command
+from calm.baselines.process import Foreign, here, run_command
 from calm.errors import DataError
 from calm.registry import register
 from calm.types import Task
@@ -68,7 +68,8 @@ class F5TTS(Foreign):
     def command(self, request: Request, folder: Path) -> list[str]:
         """The command line for one clip, ``folder/clip.wav``. Texts are joined by ``=``: one may begin with a hyphen."""
         config = self.config
-        optional = {"--ckpt_file": config.weights, "--vocab_file": config.vocab_file, "--device": config.device}
+        files = {"--ckpt_file": here(config.weights), "--vocab_file": here(config.vocab_file)}
+        optional = {**files, "--device": config.device}
         return [
             config.command,
             "--model",

@@ -27,11 +27,13 @@ from calm.baselines.base import Baseline, Outcome, Request
 from calm.errors import CalmError, ConfigError, DataError
 from calm.types import Waveform
 
-__all__ = ["Foreign", "loop_command", "run_command"]
+__all__ = ["Foreign", "here", "loop_command", "run_command"]
 
 PROGRAMS = Path(__file__).parent / "programs"
 POLL_SECONDS = 0.1
 TAIL_CHARACTERS = 2000
+#: options that may be paths of files here
+FILES = ("weights", "vocab_file")
 
 
 class Foreign(Baseline):
@@ -51,7 +53,7 @@ class Foreign(Baseline):
 
     def run(self, requests: Sequence[Request]) -> Iterator[Outcome]:
         config = self.config
-        if self.needs_repo and not Path(config.repo).is_dir():
+        if self.needs_repo and not (config.repo and Path(config.repo).is_dir()):
             raise ConfigError(
                 f"{self.about.title} runs from a checkout",
                 where=f"baseline.{config.name}.repo",
@@ -66,7 +68,8 @@ class Foreign(Baseline):
         config = self.config
         with tempfile.TemporaryDirectory() as folder:
             work = Path(folder)
-            options = {"repo": str(Path(config.repo).resolve()) if config.repo else "", **self.options()}
+            options = {key: here(value) if key in FILES else value for key, value in self.options().items()}
+            options["repo"] = str(Path(config.repo).resolve()) if config.repo else ""
             tasks = [_record(request) for request in pending.values()]
             (work / "tasks.json").write_text(json.dumps(tasks), encoding="utf-8")
             command = loop_command(config.python or sys.executable, self.program, work=work, options=options)
@@ -118,6 +121,11 @@ class _Lines:
         return [json.loads(line) for line in whole.splitlines() if line]
 
 
+def here(name: str) -> str:
+    """A path that is there becomes absolute, since programs run in other folders; the name of a model stays."""
+    return os.path.abspath(name) if name and os.path.exists(name) else name
+
+
 def loop_command(python: str, program: str, *, work: Path, options: dict[str, Any]) -> list[str]:
     """The command line of a program, run by the Python of its own environment."""
     return [
@@ -148,10 +156,14 @@ def run_command(command: Sequence[str], *, cwd: Path, work: Path, timeout_second
 
 
 def _start(command: Sequence[str], *, cwd: Path, work: Path) -> subprocess.Popen:
+    program, *arguments = command
+    if os.sep in program:
+        # Not resolved: the Python of an environment is a link out of it.
+        program = os.path.abspath(program)
     try:
         with (work / "stdout").open("wb") as stdout, (work / "stderr").open("wb") as stderr:
             return subprocess.Popen(
-                list(command),
+                [program, *arguments],
                 cwd=cwd,
                 stdin=subprocess.DEVNULL,
                 stdout=stdout,

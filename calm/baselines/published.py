@@ -72,7 +72,7 @@ def _result(benchmark: str) -> dict[str, Any]:
             "manifest": None,
             "manifest_sha256": None,
             "items": {},
-            "protocol": {"set": title, "source": CITATION, "scorers": "see METHOD.md, section 6; checkpoints unknown"},
+            "protocol": {"set": title, "source": CITATION, "scorers": "their checkpoints are not public"},
             "rejected": [],
         },
         "columns": {column.key: column_record(column, metric="published") for column in columns},

@@ -35,5 +35,11 @@ def manifest(folder: Path, *, tasks: str = "speech sound music", per_task: int =
     return Manifest(name="small", items=tuple(items))
 
 
+def sounds(*texts: str) -> Manifest:
+    """Sound items S0, S1, ... with these captions."""
+    entries = [Item(id=f"S{number}", task=Task.SOUND, text=text, seconds=0.02) for number, text in enumerate(texts)]
+    return Manifest(name="sounds", items=tuple(ManifestItem(item=entry) for entry in entries))
+
+
 def log_of(out: Path) -> list[dict]:
     return [json.loads(line) for line in (out / "generation.jsonl").read_text().splitlines()]

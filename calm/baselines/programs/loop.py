@@ -72,17 +72,13 @@ def keep(found, name, out):
 
 
 def seed_all(seed):
-    """This process belongs to one system: its generators are seeded for every clip, as a fresh start would."""
+    """Seed the generators that the system has loaded, for every clip: this process belongs to that system."""
     random.seed(seed)
-    try:
-        import numpy
-
+    numpy, torch = sys.modules.get("numpy"), sys.modules.get("torch")
+    if numpy is not None:
         numpy.random.seed(seed)
-        import torch
-
+    if torch is not None:
         torch.manual_seed(seed)
-    except ImportError:
-        pass
 
 
 def load_program(path):
