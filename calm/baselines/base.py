@@ -181,7 +181,7 @@ class Baseline(ABC):
         choices = {key: value for key, value in dataclasses.asdict(self.config).items() if key not in PLACES}
         mine = {"title": self.about.title, "seed": seed, **choices}
         path = out / SETTINGS
-        if path.is_file():
+        if path.is_file() and any(out.glob("*.wav")):
             try:
                 found = json.loads(path.read_text(encoding="utf-8"))
             except (ValueError, RecursionError):

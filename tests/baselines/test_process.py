@@ -238,6 +238,7 @@ def test_a_program_that_blocks_is_ended_and_started_again(tmp_path, calls):
 def test_a_system_that_cannot_be_loaded_is_one_error_with_its_reason(tmp_path):
     with pytest.raises(ConfigError, match=r"TangoFlux could not be started: .*no such weights"):
         tangoflux(tmp_path, "one", weights="broken")
+    assert tangoflux(tmp_path, "one").made == ("S0",), "a folder without clips may take other settings"
     with pytest.raises(ConfigError, match="could not be started: no clip in time"):
         tangoflux(tmp_path / "slow", "one", weights="slow", start_seconds=0.5)
     with pytest.raises(ConfigError, match="cannot be run"):
