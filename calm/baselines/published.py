@@ -1,0 +1,110 @@
+"""The paper's table as result files: one for each benchmark, in the form of `calm.evaluation.results`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from calm.baselines.base import Baseline
+from calm.evaluation.results import FORMAT, column_record
+from calm.metrics import Column
+from calm.registry import lookup, names
+from calm.types import Task
+
+__all__ = ["BENCHMARKS", "CITATION", "published_results"]
+
+CITATION = "AudioCALM, arXiv 2606.23080 (Liu et al., 2026), as that paper reports it"
+NOTE = "figures as arXiv 2606.23080 reports them; its checkpoints of scorers are not public, so compare with care"
+
+_SPOKEN = (
+    Column(key="wer", label="WER", better="lower"),
+    Column(key="sim", label="SIM", better="higher"),
+    Column(key="mos", label="MOS", better="higher", digits=2),
+)
+_CAPTIONED = (
+    Column(key="fad", label="FAD", better="lower", digits=2),
+    Column(key="clap", label="CLAP", better="higher", digits=2),
+    Column(key="mos_q", label="MOS-Q", better="higher", digits=2),
+    Column(key="mos_t", label="MOS-T", better="higher", digits=2),
+)
+#: benchmark -> task, what the paper measured on, columns
+BENCHMARKS: dict[str, tuple[Task, str, tuple[Column, ...]]] = {
+    "libritts": (Task.SPEECH, "LibriTTS test-clean", _SPOKEN),
+    "seed_tts_en": (Task.SPEECH, "Seed-TTS-eval, en", _SPOKEN),
+    "audiocaps": (Task.SOUND, "AudioCaps", _CAPTIONED),
+    "song_describer": (Task.MUSIC, "The Song Describer Dataset", _CAPTIONED),
+}
+#: rows of the paper's table, in its order; systems that others register come after them
+ORDER = (
+    "f5_tts",
+    "cosyvoice3",
+    "audioldm2_large",
+    "tangoflux",
+    "stable_audio_open",
+    "musicgen_large",
+    "uniaudio",
+    "unimoe_audio",
+    "uniflow_audio",
+    "ming_omni",
+    "audiocalm_paper",
+)
+
+
+def published_results() -> list[dict[str, Any]]:
+    """Return a result for each of the four benchmarks: libritts, seed_tts_en, audiocaps, song_describer.
+
+    Figures have no interval and no count: the paper gives none. WER is a fraction.
+    """
+    return [_result(name) for name in BENCHMARKS]
+
+
+def _result(benchmark: str) -> dict[str, Any]:
+    task, title, columns = BENCHMARKS[benchmark]
+    systems = {
+        baseline.about.title: _system(baseline, task, benchmark)
+        for baseline in _baselines()
+        if benchmark in baseline.published
+    }
+    return {
+        "format": FORMAT,
+        "benchmark": {
+            "name": benchmark,
+            "manifest": None,
+            "manifest_sha256": None,
+            "items": {},
+            "protocol": {"set": title, "source": CITATION, "scorers": "their checkpoints are not public"},
+            "rejected": [],
+        },
+        "columns": {column.key: column_record(column, metric="published") for column in columns},
+        "metrics": {"published": {"note": NOTE}},
+        "systems": systems,
+        "hardware": {},
+        "timings": {},
+    }
+
+
+def _baselines() -> Iterable[type[Baseline]]:
+    known = names("baseline")
+    rows = [name for name in ORDER if name in known]
+    return [lookup("baseline", name) for name in (*rows, *(name for name in known if name not in rows))]
+
+
+def _system(baseline: type[Baseline], task: Task, benchmark: str) -> dict[str, Any]:
+    about = baseline.about
+    return {
+        "source": {
+            "kind": "published",
+            "citation": CITATION,
+            "licence": f"code: {about.code_licence}; weights: {about.weights_licence}",
+            "scope": about.scope,
+            "url": about.url,
+        },
+        "figures": {
+            str(task): {
+                key: {"value": value, "low": None, "high": None, "count": None}
+                for key, value in baseline.published[benchmark].items()
+            }
+        },
+        "items": {},
+        "skipped": {"missing": [], "extra": [], "unusable": {}, "unscored": {}},
+    }
