@@ -19,6 +19,7 @@ from calm.cli import (
     export,
     generate,
     launch,
+    listen,
     page,
     shards,
     train,
@@ -45,6 +46,7 @@ app.command()(calibrate.calibrate)
 app.command()(export.export)
 app.command()(export.models)
 app.command()(ablate.ablate)
+app.command()(listen.listen)
 app.command()(page.demo)
 app.command()(page.page)
 app.command()(corpus.corpus)
