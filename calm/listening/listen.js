@@ -142,7 +142,7 @@ function display(reply) {
   $("questions").replaceChildren(...trial.questions.map(ask_question));
   players.trial.heard = open;
   players.trial.load(`audio/${trial.token}`);
-  say("Play the clip to its end, then give your score.");
+  say("Listen to the end, then give your score.");
   if (trial.questions.some((question) => question.score !== null)) open(); // scored before a reload: it was heard
   update();
   show("trial", players.trial.button);

@@ -133,7 +133,7 @@ def _about(
                 }
     return {
         "method": "absolute category rating, ITU-T P.800, in a browser",
-        "scale": dict(enumerate(LABELS, start=1)),
+        "scale": {str(score): label for score, label in enumerate(LABELS, start=1)},
         "questions": {q.key: q.ask for task in TASKS if task in test.benchmark["items"] for q in questions_of(task)},
         "settings": dataclasses.asdict(test.settings),
         "peak": PEAK,

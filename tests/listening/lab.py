@@ -16,7 +16,7 @@ import torch
 from calm import audio
 from calm.audio import Provenance
 from calm.evaluation.manifest import Manifest, ManifestItem
-from calm.listening import ListeningTest, Settings, prepare
+from calm.listening import ListeningTest, Settings, prepare, serve
 from calm.listening.server import Server
 from calm.metrics import Item
 from calm.types import Task, Waveform
@@ -69,6 +69,11 @@ def running(test: ListeningTest, **settings: Any) -> Iterator[str]:
         finally:
             server.shutdown()
             thread.join()
+
+
+def serve_folder(folder: Path, address: Any) -> None:
+    """Serve in a process of its own; sends ``HOST:PORT`` through the pipe ``address``."""
+    serve(ListeningTest.read(folder), port=0, on_ready=lambda url: address.send(url.split("/")[2]))
 
 
 class Reply:
