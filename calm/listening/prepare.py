@@ -77,15 +77,15 @@ def prepare(
     if not systems:
         raise InputError("A listening test needs a system", where="systems", hint="name a folder of clips")
     found = [_look(manifest, name, place) for name, place in systems.items()]
-    print_of = _fingerprint(manifest, found, settings)
-    kept = _existing(folder, print_of)
+    fingerprint = _fingerprint(manifest, found, settings)
+    kept = _existing(folder, fingerprint)
     if kept is not None:
         return kept
     remove_store(folder / "ratings.db")
     stale = list((folder / "audio").glob("*.wav"))
     rng = np.random.default_rng(settings.seed)
     test = ListeningTest(
-        folder=folder, settings=settings, fingerprint=print_of, stimuli=(), benchmark=_benchmark(manifest), systems={}
+        folder=folder, settings=settings, fingerprint=fingerprint, stimuli=(), benchmark=_benchmark(manifest), systems={}
     )
     stimuli = [stimulus for task in TASKS for stimulus in _prepare_task(test, manifest, found, task, rng)]
     if not any(stimulus.system for stimulus in stimuli):
@@ -134,12 +134,12 @@ def _fingerprint(manifest: Manifest, systems: list[_Found], settings: Settings) 
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def _existing(folder: Path, print_of: str) -> ListeningTest | None:
+def _existing(folder: Path, fingerprint: str) -> ListeningTest | None:
     """Return the test of the folder if it is the same and whole; refuse to replace one that was rated."""
     if (folder / "test.json").exists():
         test = ListeningTest.read(folder)
         names = [VOLUME, *(stimulus.name for stimulus in test.stimuli)]
-        if test.fingerprint == print_of and all(test.audio(name).is_file() for name in names):
+        if test.fingerprint == fingerprint and all(test.audio(name).is_file() for name in names):
             return test
     number = count_ratings(folder / "ratings.db")
     if number:

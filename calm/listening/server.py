@@ -11,9 +11,11 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import signal
 import socket
 import socketserver
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -26,6 +28,8 @@ from calm.listening.records import ListeningTest
 from calm.listening.service import Service
 
 __all__ = ["Server", "serve"]
+
+_log = logging.getLogger(__name__)
 
 MAX_CONNECTIONS = 64
 #: a request must have arrived within this time
@@ -102,7 +106,9 @@ class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
                     connection.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A connection that broke is the listener's affair, and its address nobody's."""
+        """A connection that broke is the listener's affair; a defect of ours is logged, without the address."""
+        if not isinstance(sys.exception(), OSError):
+            _log.exception("A request of the listening test failed")
 
     def server_close(self) -> None:
         super().server_close()

@@ -199,7 +199,8 @@ class Store:
     def _sessions(self, where: str, values: tuple[Any, ...]) -> Iterator[Session]:
         rows = self._db.execute(
             "SELECT sessions.id, code, seen, trials.id, position, trials.token, stimulus, kind, closed, question, score "
-            "FROM sessions JOIN trials ON trials.session = sessions.id LEFT JOIN ratings ON ratings.trial = trials.id "
+            "FROM sessions JOIN trials ON trials.session = sessions.id "
+            "LEFT JOIN ratings ON ratings.session = trials.session AND ratings.trial = trials.id "
             f"{where} ORDER BY sessions.id, position",
             values,
         ).fetchall()
