@@ -20,6 +20,7 @@ from calm.cli import (
     export,
     generate,
     launch,
+    listen,
     page,
     report,
     shards,
@@ -49,6 +50,7 @@ app.command()(export.models)
 app.command()(evaluate.evaluate)
 app.command()(report.report)
 app.command()(ablate.ablate)
+app.command()(listen.listen)
 app.command()(page.demo)
 app.command()(page.page)
 app.command()(corpus.corpus)

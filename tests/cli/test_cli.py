@@ -19,7 +19,7 @@ from calm.errors import CalmError, InputError
 from calm.types import Task
 
 VERBS = ["train", "doctor", "launch", "generate", "ablate", "demo", "page", "corpus", "shards", "consent", "components"]
-VERBS += ["export", "models"]
+VERBS += ["export", "models", "listen"]
 BASE = ["model=ar_flow", "backbone=transformer"]
 
 
