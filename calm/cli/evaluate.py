@@ -18,7 +18,7 @@ COMMAND = "calm evaluate"
 
 def evaluate(
     words: Annotated[
-        list[str] | None, typer.Argument(metavar="[NAME.OPTION=VALUE]...", help="Options of metrics, of the benchmark, of generate.")
+        list[str] | None, typer.Argument(metavar="[NAME.OPTION=VALUE]...", help="Options of metrics, of the benchmark, of a baseline, of generate.")
     ] = None,
     manifest: Annotated[Path | None, typer.Option(help="manifest.jsonl, or the folder that holds it.")] = None,
     benchmark: Annotated[str | None, typer.Option(help="A benchmark by name; see `calm components benchmark`.")] = None,
@@ -28,6 +28,9 @@ def evaluate(
     ] = None,
     model: Annotated[
         list[str] | None, typer.Option("--model", help="Shipped model, export or run that makes the audio; repeatable.")
+    ] = None,
+    baseline: Annotated[
+        list[str] | None, typer.Option("--baseline", help="A system of `calm components baseline` that makes the audio.")
     ] = None,
     reconstruct: Annotated[str | None, typer.Option(help="Model whose VAE encodes and decodes the originals.")] = None,
     originals: Annotated[bool, typer.Option(help="Judge the manifest's own recordings as well.")] = True,
@@ -52,7 +55,8 @@ def evaluate(
     from calm import registry
     from calm.evaluation.choose import choose_metrics, component, split_words
     from calm.evaluation.judge import default_metrics, judge
-    from calm.evaluation.made import made_systems
+    from calm.evaluation.kept import keep_list
+    from calm.evaluation.made import baseline_systems, made_systems
     from calm.evaluation.manifest import first_items, read_manifest
     from calm.evaluation.processes import place, process_group
     from calm.evaluation.systems import find_system
@@ -62,24 +66,23 @@ def evaluate(
     if benchmark is not None and data is None:
         raise InputError("A benchmark needs the folder of its files", where="--data")
     chosen = metric or default_metrics(registry.names("metric"))
-    options = split_words(words or [], allowed=[*chosen, "generate", *([benchmark] if benchmark else [])])
+    options = split_words(words or [], allowed=[*chosen, "generate", *([benchmark] if benchmark else []), *(baseline or [])])
     with process_group():
         if benchmark is None:
-            items = read_manifest(manifest)
+            items = keep_list(lambda: first_items(read_manifest(manifest), limit), out)
         else:
-            items = component("benchmark", benchmark, {"folder": str(data), **options.get(benchmark, {})}).manifest(
-                out / "benchmark"
-            )
-        items = first_items(items, limit)
+            builder = component("benchmark", benchmark, {"folder": str(data), **options.get(benchmark, {})})
+            items = keep_list(lambda: first_items(builder.manifest(out / "benchmark"), limit), out)
         metrics = choose_metrics(chosen, options, items, device=device, folder=out / "language")
         named = [_pair(text) for text in system or []]
         systems = [find_system(name, folder, items) for name, folder in named]
         made, failed = made_systems(
             items, models=model or [], vae_of=reconstruct, out=out, seed=seed, device=device, options=options.get("generate", {})
         )
+        others, lacking = baseline_systems(items, names=baseline or [], options=options, out=out, seed=seed)
         against = None if reference is None else read_manifest(reference)
-        notes = {"seed": seed, "generate": options.get("generate", {}), "failed": failed}
-        path = judge(items, [*systems, *made], metrics, out, originals=originals, reference=against, notes=notes)
+        notes = {"seed": seed, "generate": options.get("generate", {}), "failed": failed | lacking}
+        path = judge(items, [*systems, *others, *made], metrics, out, originals=originals, reference=against, notes=notes)
         if place()[0] == 0:
             _show(path)
 

@@ -1,8 +1,9 @@
-"""Systems whose audio is made here: models by name or folder, and the reconstruction of the originals by a VAE."""
+"""Systems whose audio is made here: models by name or folder, baselines, and what a VAE makes of the originals."""
 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 from calm.audio import write_bytes
 from calm.errors import InputError
+from calm.evaluation.choose import component
 from calm.evaluation.generate import generate_clips, reconstruct_clips
 from calm.evaluation.judge import progress_bars
 from calm.evaluation.manifest import Manifest
@@ -18,7 +20,7 @@ from calm.evaluation.systems import System, find_system
 from calm.generation import AudioCALM
 from calm.model.shipped import find_model
 
-__all__ = ["made_systems"]
+__all__ = ["baseline_systems", "made_systems"]
 
 RECONSTRUCTION = "reconstruction"
 
@@ -62,6 +64,29 @@ def made_systems(
             )
         barrier()
         systems.append(find_system(RECONSTRUCTION, place_of, manifest, source=source))
+    return systems, {name: reasons for name, reasons in failed.items() if reasons}
+
+
+def baseline_systems(
+    manifest: Manifest, *, names: Sequence[str], options: Mapping[str, Mapping[str, Any]], out: Path, seed: int
+) -> tuple[list[System], dict[str, dict[str, str]]]:
+    """Let registered baselines make what is missing below ``out/audio``; return them, and the reasons of failures.
+
+    One process runs a baseline, which may start another environment's Python; the others wait.
+    """
+    systems, failed = [], {}
+    for name in dict.fromkeys(names):
+        baseline, folder = component("baseline", name, options.get(name)), out / "audio" / name
+        if place()[0] == 0:
+            with progress_bars() as advance:
+                done = itertools.count(1)
+                generated = baseline.generate(
+                    manifest, folder, seed=seed, on_item=lambda _: advance(name, next(done), len(manifest.items))  # noqa: B023 - called at once
+                )
+            failed[name] = dict(generated.failed)
+        barrier()
+        source = {"kind": "baseline", "scope": baseline.about.scope, "seed": seed, "options": dict(options.get(name, {}))}
+        systems.append(find_system(name, folder, manifest, source=source))
     return systems, {name: reasons for name, reasons in failed.items() if reasons}
 
 
