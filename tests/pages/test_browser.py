@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from calm.pages import render_run
+from tests.chromium import BROWSER, NAMES
 from tests.pages.synthetic import synthetic_run
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
-BROWSER = next((path for name in NAMES if (path := shutil.which(name))), None)
 SETTINGS = (
     "--headless",
     "--no-sandbox",
@@ -30,7 +28,6 @@ pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(BROWSER is None, reason=f"no Chromium found (looked for {', '.join(NAMES)})"),
 ]
-
 
 
 class Visit:

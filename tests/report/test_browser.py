@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from calm.report import write_site
-from tests.report.chromium import BROWSER, NAMES, Chromium
+from tests.chromium import BROWSER, NAMES, Chromium
 from tests.report.sample import HOSTILE, sound_results, speech_results
 
 pytestmark = [

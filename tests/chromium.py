@@ -24,7 +24,7 @@ SETTINGS = (
     "--disable-sync",
     "--no-first-run",
     "--mute-audio",
-    "--host-resolver-rules=MAP * ~NOTFOUND",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
     "--remote-debugging-pipe",
 )
 MAX_SECONDS = 60.0
@@ -72,16 +72,20 @@ class Chromium:
             raise AssertionError(f"{method}: {answer['error']}")
         return answer["result"]
 
-    def open(self, page: Path, *, width: int = 1200, dark: bool = False) -> None:
-        """Open a file and wait for its script."""
+    def look(self, *, width: int = 1200, dark: bool = False) -> None:
+        """Set the width of the window and the colour scheme."""
         self.send(
             "Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=width < 600
         )
         scheme = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
         self.send("Emulation.setEmulatedMedia", features=scheme)
+
+    def open(self, page: Path | str, *, width: int = 1200, dark: bool = False) -> None:
+        """Open a file or an address and wait for its script."""
+        self.look(width=width, dark=dark)
         self.requests.clear()
         self.complaints.clear()
-        self.send("Page.navigate", url=page.as_uri())
+        self.send("Page.navigate", url=page.as_uri() if isinstance(page, Path) else page)
         self.wait("document.readyState === 'complete'")
 
     def run(self, script: str) -> Any:
@@ -100,8 +104,8 @@ class Chromium:
 
     def press(self, key: str) -> None:
         """Press a key of the keyboard."""
-        text = {"Enter": "\r", " ": " "}.get(key, "")
-        code = {"Enter": 13, " ": 32, "Tab": 9}[key]
+        text = {"Enter": "\r", "Tab": ""}.get(key, key)
+        code = {"Enter": 13, "Tab": 9}.get(key, ord(key[0]))
         for kind in ("keyDown", "keyUp"):
             more = {"text": text} if text and kind == "keyDown" else {}
             self.send("Input.dispatchKeyEvent", type=kind, key=key, windowsVirtualKeyCode=code, **more)
