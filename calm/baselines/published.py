@@ -76,7 +76,7 @@ def _result(benchmark: str) -> dict[str, Any]:
             "manifest": None,
             "manifest_sha256": None,
             "items": {},
-            "protocol": {"set": title, "source": CITATION, "scorers": "their checkpoints are not public"},
+            "protocol": {"title": title, "source": CITATION, "scorers": "their checkpoints are not public"},
             "rejected": [],
         },
         "columns": {column.key: column_record(column, metric=_metric(column.key)) for column in columns},

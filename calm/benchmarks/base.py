@@ -110,7 +110,7 @@ class Benchmark(ABC):
     def _protocol(self, found: Collected, items: list[ManifestItem], rejected: list[str]) -> dict[str, Any]:
         tasks = [str(entry.item.task) for entry in items]
         return {
-            "set": self.card.title,
+            "title": self.card.title,
             "url": self.card.url,
             "citation": self.card.citation,
             "licence": self.card.licence,

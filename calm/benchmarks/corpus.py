@@ -9,6 +9,7 @@ from typing import Any, Literal
 from calm.benchmarks.base import Benchmark, Collected, SetCard, clean_id
 from calm.benchmarks.voices import PromptRule, write_prompt
 from calm.errors import DataError
+from calm.evaluation.choose import GRAMMAR
 from calm.evaluation.lists import ClipItem, SpeechItem, load_clips, make_speech_list
 from calm.evaluation.manifest import ManifestItem
 from calm.metrics import Item
@@ -53,6 +54,8 @@ class Corpus(Benchmark):
                 "list": "calm.evaluation.lists.make_speech_list and all sound and music",
                 "task": config.task,
                 "prompt": f"clips of the same voice, {config.prompt_seconds:g} s, {config.prompt}",
+                # The rules of the grammar are known: `wer` is recognised with them and the list's own words.
+                "language_model": GRAMMAR,
             }
         )
         speech = [clip for clip in clips if clip.task is Task.SPEECH]

@@ -15,7 +15,7 @@ from calm.evaluation.manifest import Manifest
 from calm.metrics import ClipMetric
 from calm.types import Task
 
-__all__ = ["choose_metrics", "component", "split_words"]
+__all__ = ["GRAMMAR", "choose_metrics", "component", "split_words"]
 
 #: a benchmark whose protocol says ``"language_model": GRAMMAR`` is recognised with the model of its own list
 GRAMMAR = "corpus grammar"

@@ -33,10 +33,19 @@ def remarks(panel: Panel) -> Element:
         lines += [h("li", named, line) for line in _told(part)]
     sources = {row.name: row.any.source for row in panel.rows if row.any.published}
     if sources:
-        told = [[h("bdi", name), f" ({source or 'no source is given'})"] for name, source in sources.items()]
-        between = [["; " if index else "", part] for index, part in enumerate(told)]
-        lines.append(h("li", "† Published figures, not measured here: ", between, "."))
+        lines.append(h("li", "† Published figures, not measured here", _sources(sources), "."))
     return h("ul", lines, class_="remarks")
+
+
+def _sources(sources: Mapping[str, str]) -> list[Content]:
+    """Where the figures of each system come from; what all have in common is said once."""
+    firsts = {source.partition("; ")[0] for source in sources.values()}
+    shared = firsts.pop() if len(firsts) == 1 and len(sources) > 1 else ""
+    told: list[Content] = [f", from {shared}: " if shared else ": "]
+    for index, (name, source) in enumerate(sources.items()):
+        own = source.removeprefix(shared).removeprefix("; ") if shared else source or "no source is given"
+        told += ["; " if index else "", h("bdi", name), f" ({own})" if own else ""]
+    return told
 
 
 def counted(count: int, one: str, many: str | None = None) -> str:
