@@ -10,7 +10,6 @@ an item that fails is named and does not stop the rest. A file appears whole or 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import time
 from abc import ABC, abstractmethod
@@ -22,6 +21,7 @@ from typing import Any, ClassVar, Literal
 
 from calm.audio import Provenance, write, write_bytes
 from calm.errors import CalmError, DataError, InputError
+from calm.evaluation.log import append_log, item_seed
 from calm.evaluation.manifest import Manifest, ManifestItem
 from calm.types import Task, Waveform
 
@@ -33,12 +33,11 @@ __all__ = [
     "Outcome",
     "Request",
     "captioned",
-    "item_seed",
     "reported",
     "spoken",
 ]
 
-LOG, SETTINGS = "generation.jsonl", "system.json"
+SETTINGS = "system.json"
 #: where a system runs, which does not change what it says
 PLACES = ("python", "repo", "command", "device", "timeout_seconds", "start_seconds")
 
@@ -215,8 +214,7 @@ class Baseline(ABC):
             "seconds": outcome.clip.seconds,
             "seed": request.seed,
         }
-        with (out / LOG).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+        append_log(out, line)
 
 
 class InProcess(Baseline):
@@ -240,11 +238,6 @@ class InProcess(Baseline):
                 yield Outcome(id=request.id, reason=f"{type(error).__name__}: {error}")
             else:
                 yield Outcome(id=request.id, clip=clip, seconds_taken=time.perf_counter() - began)
-
-
-def item_seed(seed: int, id: str) -> int:
-    """The seed of one item, below 2^31: it depends on the run's seed and the id, not on the order."""
-    return int.from_bytes(hashlib.sha256(f"{seed}:{id}".encode()).digest()[:4], "big") >> 1
 
 
 def _request(entry: ManifestItem, *, seed: int) -> Request:

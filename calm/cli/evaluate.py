@@ -27,7 +27,7 @@ def evaluate(
         list[str] | None, typer.Option("--system", help="NAME=FOLDER of finished audio ID.wav; repeatable.")
     ] = None,
     model: Annotated[
-        list[str] | None, typer.Option("--model", help="Shipped model, export or run that makes the audio; repeatable.")
+        list[str] | None, typer.Option("--model", help="Shipped model, export or run that makes the audio, or NAME=FOLDER; repeatable.")
     ] = None,
     baseline: Annotated[
         list[str] | None, typer.Option("--baseline", help="A system of `calm components baseline` that makes the audio.")
@@ -41,9 +41,9 @@ def evaluate(
         Path | None, typer.Option(help="Manifest whose originals FAD and KAD compare with; by default this one's.")
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Most items of each task, spread over the list.")] = None,
-    seed: Annotated[int, typer.Option(help="Item i of a model has seed + i.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of models and baselines; each item has its own, which depends on this and its id.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, mps or cuda:N, for models and scorers.")] = "cpu",
-    out: Annotated[Path, typer.Option("-o", "--out", help="Folder of results.json, rows and generated audio.")] = Path(
+    out: Annotated[Path, typer.Option("-o", "--out", "--output", help="Folder of results.json, rows and generated audio.")] = Path(
         "runs/evaluate"
     ),
 ) -> None:
@@ -54,12 +54,13 @@ def evaluate(
     """
     from calm import registry
     from calm.evaluation.choose import choose_metrics, component, split_words
-    from calm.evaluation.judge import default_metrics, judge
+    from calm.evaluation.generate import check_options
+    from calm.evaluation.judge import check_metrics, default_metrics, judge, open_folder
     from calm.evaluation.kept import keep_list
-    from calm.evaluation.made import baseline_systems, made_systems
+    from calm.evaluation.made import RECONSTRUCTION, baseline_systems, made_systems, model_names
     from calm.evaluation.manifest import first_items, read_manifest
     from calm.evaluation.processes import place, process_group
-    from calm.evaluation.systems import find_system
+    from calm.evaluation.systems import check_names, find_system
 
     if (manifest is None) == (benchmark is None):
         raise InputError("Give one of --manifest and --benchmark", where=COMMAND, allowed=registry.names("benchmark"))
@@ -67,6 +68,11 @@ def evaluate(
         raise InputError("A benchmark needs the folder of its files", where="--data")
     chosen = metric or default_metrics(registry.names("metric"))
     options = split_words(words or [], allowed=[*chosen, "generate", *([benchmark] if benchmark else []), *(baseline or [])])
+    # Everything that the command line alone decides is refused before anything is made.
+    named, generate = [_pair(text) for text in system or []], options.get("generate", {})
+    check_options(generate)
+    check_names([*(n for n, _ in named), *model_names(model or []), *(baseline or []), *([RECONSTRUCTION] if reconstruct else [])])
+    open_folder(out)
     with process_group():
         if benchmark is None:
             items = keep_list(lambda: first_items(read_manifest(manifest), limit), out)
@@ -74,14 +80,14 @@ def evaluate(
             builder = component("benchmark", benchmark, {"folder": str(data), **options.get(benchmark, {})})
             items = keep_list(lambda: first_items(builder.manifest(out / "benchmark"), limit), out)
         metrics = choose_metrics(chosen, options, items, device=device, folder=out / "language")
-        named = [_pair(text) for text in system or []]
+        check_metrics(metrics)
         systems = [find_system(name, folder, items) for name, folder in named]
         made, failed = made_systems(
-            items, models=model or [], vae_of=reconstruct, out=out, seed=seed, device=device, options=options.get("generate", {})
+            items, models=model or [], vae_of=reconstruct, out=out, seed=seed, device=device, options=generate
         )
         others, lacking = baseline_systems(items, names=baseline or [], options=options, out=out, seed=seed)
         against = None if reference is None else read_manifest(reference)
-        notes = {"seed": seed, "generate": options.get("generate", {}), "failed": failed | lacking}
+        notes = {"seed": seed, "generate": generate, "failed": failed | lacking}
         path = judge(items, [*systems, *others, *made], metrics, out, originals=originals, reference=against, notes=notes)
         if place()[0] == 0:
             _show(path)
@@ -95,38 +101,52 @@ def _pair(text: str) -> tuple[str, Path]:
 
 
 def _show(path: Path) -> None:
-    """A table of the figures, then a line for everything that was left out."""
+    """A table of the figures for each task, a line for everything that was left out, and the file."""
     from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
 
     from calm.evaluation.results import read_results
 
     results = read_results(path)
     for task in results["benchmark"]["items"]:
-        keys = [key for key in results["columns"] if any(key in s["figures"].get(task, {}) for s in results["systems"].values())]
-        if not keys:
-            continue
-        table = Table(title=f"{escape(results['benchmark']['name'])}, {task}", box=None)
-        for column in ("system", *(results["columns"][key]["label"] for key in keys)):
-            table.add_column(column, justify="left" if column == "system" else "right")
-        for name, record in results["systems"].items():
-            table.add_row(escape(name), *(_cell(record["figures"].get(task, {}).get(key), results["columns"][key]) for key in keys))
-        Console().print(table)
+        if any(record["figures"].get(task) for record in results["systems"].values()):
+            Console().print(_table(results, task))
     for line in _complaints(results):
         console().print(line)
     console().print(f"{path}")
 
 
-def _cell(figure: dict[str, Any] | None, column: dict[str, Any]) -> str:
+def _table(results: dict[str, Any], task: str) -> Any:
+    """Figures down, systems across: a cell has the value over its interval, so that several fit into 80 columns."""
+    from rich.table import Table
+    from rich.text import Text
+
+    systems = {name: record["figures"].get(task, {}) for name, record in results["systems"].items()}
+    table = Table(title=Text(f"{results['benchmark']['name']}, {task}"), box=None)
+    table.add_column("figure")
+    for name in systems:
+        table.add_column(Text(name), justify="right")
+    for key, column in results["columns"].items():
+        if any(key in figures for figures in systems.values()):
+            sign = "↓" if column["better"] == "lower" else "↑"
+            unit = f", {column['unit']}" if column["unit"] else ""
+            cells = [_cell(figures.get(key), column["digits"]) for figures in systems.values()]
+            table.add_row(Text(f"{column['label']}{unit} {sign}"), *cells)
+    return table
+
+
+def _cell(figure: dict[str, Any] | None, digits: int) -> str:
     if figure is None:
         return "–"
-    digits = column["digits"]
-    return f"{figure['value']:.{digits}f} ({figure['low']:.{digits}f}–{figure['high']:.{digits}f})"
+    return f"{figure['value']:.{digits}f}\n{figure['low']:.{digits}f}–{figure['high']:.{digits}f}"
 
 
 def _complaints(results: dict[str, Any]) -> list[str]:
     lines = [f"manifest: {line}" for line in results["benchmark"]["rejected"]]
+    notes, against = results["notes"], results["reference_set"] or {"missing": [], "unusable": {}}
+    lines += [f"reference set: {_some(against['missing'])} without audio"] * bool(against["missing"])
+    lines += [f"reference set: {clip}: {reason}" for clip, reason in against["unusable"].items()]
+    for name, reasons in notes.get("failed", {}).items():
+        lines += [f"{name}: {clip} was not made: {reason}" for clip, reason in reasons.items()]
     for name, record in results["systems"].items():
         skipped = record["skipped"]
         lines += [f"{name}: no audio for {_some(skipped['missing'])}"] * bool(skipped["missing"])
@@ -135,9 +155,9 @@ def _complaints(results: dict[str, Any]) -> list[str]:
         lines += [f"{name}: another sample rate than most: {_some(record['other_rate'])}"] * bool(record["other_rate"])
         for metric, reasons in skipped["unscored"].items():
             lines += [f"{name}: {clip}: no {metric}: {reason}" for clip, reason in reasons.items()]
-    return lines
+    return lines + [f"no {metric} at all: {reason}" for metric, reason in notes["without_figures"].items()]
 
 
 def _some(names: Sequence[str]) -> str:
     shown = ", ".join(names[:5])
-    return f"{len(names)} clips: {shown}{', ...' if len(names) > 5 else ''}"
+    return f"{len(names)} clip{'s' if len(names) > 1 else ''}: {shown}{', ...' if len(names) > 5 else ''}"

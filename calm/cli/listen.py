@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 __all__ = ["listen"]
 
-#: name of the system that the originals are
-ORIGINALS = "originals"
+#: name of the system that the originals are, the same as in `calm evaluate`
+ORIGINALS = "original"
 
 
 def listen(
@@ -25,10 +25,10 @@ def listen(
         typer.Argument(metavar="[MANIFEST]", help="What is to be heard; with --summary, the result file to write."),
     ] = None,
     system: Annotated[
-        list[str] | None, typer.Option(metavar="NAME=DIR", help="A system and its folder of ID.wav; repeat it.")
+        list[str] | None, typer.Option(metavar="NAME=FOLDER", help="A system and its folder of ID.wav; repeat it.")
     ] = None,
     originals: Annotated[bool, typer.Option("--originals", help="The manifest's originals are a system too.")] = False,
-    out: Annotated[Path, typer.Option("-o", "--output", help="Folder of the test and its ratings.")] = Path(
+    out: Annotated[Path, typer.Option("-o", "--out", "--output", help="Folder of the test and its ratings.")] = Path(
         "runs/listen"
     ),
     host: Annotated[str, typer.Option(help="Address to listen at; 0.0.0.0 is open to the network.")] = "127.0.0.1",
@@ -52,7 +52,7 @@ def listen(
         _summarise(out, file)
         return
     if file is None and (system or originals):
-        raise InputError("Systems need a manifest", where="calm listen", hint="calm listen MANIFEST --system NAME=DIR")
+        raise InputError("Systems need a manifest", where="calm listen", hint="calm listen MANIFEST --system NAME=FOLDER")
     if file is None:
         test = ListeningTest.read(out)
     else:
@@ -69,12 +69,12 @@ def _prepare(file: Path, system: list[str], originals: bool, out: Path, settings
     for word in system:
         name, equals, folder = word.partition("=")
         if not (name and equals and folder) or name in systems or (originals and name == ORIGINALS):
-            raise InputError(f"--system {word} is no NAME=DIR with a name of its own", where="command line")
+            raise InputError(f"--system {word} is no NAME=FOLDER with a name of its own", where="command line")
         systems[name] = Path(folder)
     if originals:
         systems[ORIGINALS] = None
     if not systems:
-        raise InputError("There is nothing to hear", where="command line", hint="--system NAME=DIR, or --originals")
+        raise InputError("There is nothing to hear", where="command line", hint="--system NAME=FOLDER, or --originals")
     test = prepare(read_manifest(file), systems=systems, folder=out, settings=settings)
     for name, record in test.systems.items():
         skipped = {key: len(value) for key, value in record["skipped"].items() if value}

@@ -18,7 +18,7 @@ def report(
         list[Path] | None, typer.Argument(metavar="[RESULTS.json]...", help="Result files, or folders that hold one.")
     ] = None,
     published: Annotated[bool, typer.Option("--published", help="Add the figures of the paper's tables.")] = False,
-    out: Annotated[Path, typer.Option("-o", "--out", help="Folder of the page.")] = Path("site"),
+    out: Annotated[Path, typer.Option("-o", "--out", "--output", help="Folder of the page.")] = Path("site"),
     title: Annotated[str, typer.Option(help="Heading of the page.")] = "AudioCALM, judged",
     ours: Annotated[str | None, typer.Option(help="System that stands first on the cards; by default a model's.")] = None,
     cards: Annotated[int, typer.Option(min=0, help="Most prompts to listen to, for each benchmark.")] = 6,

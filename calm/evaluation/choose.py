@@ -12,6 +12,7 @@ from calm.config import read_component, read_words
 from calm.errors import ConfigError
 from calm.evaluation.language import write_language_model
 from calm.evaluation.manifest import Manifest
+from calm.evaluation.processes import place
 from calm.metrics import ClipMetric
 from calm.types import Task
 
@@ -46,8 +47,9 @@ def choose_metrics(
     language = None
     if manifest.protocol.get("language_model") == GRAMMAR and "wer" in chosen:
         texts = [entry.item.text for entry in manifest.items if entry.item.task is Task.SPEECH]
-        folder.mkdir(parents=True, exist_ok=True)
-        language = write_language_model(texts, folder=folder) if texts else None
+        own = folder / f"process-{place()[0]}"
+        own.mkdir(parents=True, exist_ok=True)
+        language = write_language_model(texts, folder=own) if texts else None
     return {
         name: component("metric", name, options.get(name), device=device, language=language) for name in dict.fromkeys(chosen)
     }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -15,6 +14,7 @@ from calm.errors import DataError
 from calm.evaluation.manifest import ManifestItem
 from calm.evaluation.systems import System
 from calm.metrics import Trial
+from calm.scorers.hub import hash_of
 from calm.types import Waveform
 
 __all__ = ["TrialFiles"]
@@ -38,12 +38,19 @@ class TrialFiles:
         return [*parts, dict(self.system.logs[self.entry.item.id])] if "log" in needs else parts
 
     def trial(self, needs: Sequence[str]) -> Trial:
-        others = {}
+        log = self.system.logs.get(self.entry.item.id, {})
+        return Trial(item=self.entry.item, clip=self.clip(), log=log, **self.others(needs))
+
+    def others(self, needs: Sequence[str]) -> dict[str, Waveform]:
+        """The clip of the voice and the original, as far as they are needed. Raises DataError that names the file."""
+        found = {}
         for need in ("reference", "target"):
             if need in needs and (path := self._other(need)) is not None:
-                others[need] = _read(path, _stamp(path))
-        log = self.system.logs.get(self.entry.item.id, {})
-        return Trial(item=self.entry.item, clip=self.clip(), log=log, **others)
+                try:
+                    found[need] = _read(path, _stamp(path))
+                except DataError as error:
+                    raise DataError(f"Its {need} {path.name} cannot be used: {error.what}", where=path) from error
+        return found
 
     def _other(self, need: str) -> Path | None:
         return self.entry.reference if need == "reference" else self.entry.target
@@ -65,5 +72,4 @@ def _read(path: Path, stamp: tuple[int, int]) -> Waveform:
 
 @lru_cache(maxsize=65_536)
 def _hash(path: Path, stamp: tuple[int, int]) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return hash_of(path)

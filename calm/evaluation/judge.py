@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,10 +17,10 @@ from calm.evaluation.manifest import Manifest
 from calm.evaluation.processes import barrier, place
 from calm.evaluation.results import write_results
 from calm.evaluation.run import Evaluation, evaluate
-from calm.evaluation.systems import System, original
-from calm.metrics import ClipMetric
+from calm.evaluation.systems import System, check_names, original
+from calm.metrics import ClipMetric, SetMetric
 
-__all__ = ["default_metrics", "judge", "progress_bars"]
+__all__ = ["check_metrics", "default_metrics", "judge", "open_folder", "progress_bars"]
 
 #: what is measured where nothing else is asked for: scorers that need no download
 DEFAULT_METRICS = ("wer", "sim", "dnsmos", "length_error", "fad", "kad", "speed")
@@ -51,20 +52,12 @@ def judge(
     """
     own = original(manifest)
     every = [*([own] if originals and own is not None else []), *systems]
-    names = [system.name for system in every]
-    for name in names:
-        if names.count(name) > 1:
-            raise InputError(f"Two systems are called '{name}'", where="--system", hint="rename one")
-    filled: dict[str, str] = {}
-    for name, metric in metrics.items():
-        for column in metric.columns:
-            if filled.setdefault(column.key, name) != name:
-                raise InputError(
-                    f"'{filled[column.key]}' and '{name}' both fill the column '{column.key}'", where="--metric", hint="choose one"
-                )
+    check_names([system.name for system in systems])
+    check_metrics(metrics)
     if not every:
         raise DataError("There is nothing to judge", where=manifest.name, hint="--system NAME=FOLDER or --model NAME")
-    out.mkdir(parents=True, exist_ok=True)
+    if reference is not None and original(reference) is None:
+        raise DataError("The reference list has no originals", where=reference.name, allowed="items with `target`")
     with progress_bars() as advance:
         found = evaluate(
             Evaluation(
@@ -77,17 +70,40 @@ def judge(
         for record in found["systems"].values():
             for clip in record["items"].values():
                 clip["audio"] = shown(clip["audio"], out)
-        against = reference or manifest
-        about = {"reference_set": {"name": against.name, "manifest_sha256": against.sha256}, **(notes or {})}
+        about = {"without_figures": _without_figures(metrics, found["systems"]), **(notes or {})}
         write_results({"benchmark": _benchmark(manifest, out), **found, "notes": about, "hardware": _hardware()}, path)
     barrier()
     return path
 
 
+def check_metrics(metrics: Mapping[str, ClipMetric]) -> None:
+    """Raise InputError where two metrics fill one column."""
+    filled: dict[str, str] = {}
+    for name, metric in metrics.items():
+        for column in metric.columns:
+            if filled.setdefault(column.key, name) != name:
+                raise InputError(
+                    f"'{filled[column.key]}' and '{name}' both fill the column '{column.key}'", where="--metric", hint="choose one"
+                )
+
+
+def open_folder(out: Path) -> Path:
+    """Make the folder of an evaluation. Raises InputError where nothing can be written there."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        (probe := out / f".probe-{os.getpid()}").touch()
+        probe.unlink()
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise InputError(f"Nothing can be written there ({error.strerror})", where=out, hint="choose another -o") from None
+    return out
+
+
 @contextlib.contextmanager
 def progress_bars() -> Iterator[Any]:
     """A bar for each name that is told of; the first process alone shows them."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     with Progress(*columns, transient=True, disable=place()[0] > 0) as progress:
         rows: dict[str, Any] = {}
 
@@ -103,6 +119,20 @@ def shown(path: Path, out: Path) -> str:
     """A path as the result file has it: relative below its folder, absolute elsewhere."""
     path, out = path.resolve(), out.resolve()
     return path.relative_to(out).as_posix() if path.is_relative_to(out) else path.as_posix()
+
+
+def _without_figures(metrics: Mapping[str, ClipMetric], systems: Mapping[str, Any]) -> dict[str, str]:
+    """Metrics that gave nothing for any system, with the reason."""
+    there = {key for record in systems.values() for figures in record["figures"].values() for key in figures}
+    reasons = {}
+    for name, metric in metrics.items():
+        if there.isdisjoint(column.key for column in metric.columns):
+            needs = [f"`{need}`" for need in metric.needs if need != "log"]
+            needs += ["speed records of the systems (generation.jsonl)"] * ("log" in metric.needs)
+            needs += ["two originals or more to compare with"] * isinstance(metric, SetMetric)
+            tasks = ", ".join(str(task) for task in metric.tasks)
+            reasons[name] = f"it is for {tasks}" + (f" and needs {' and '.join(needs)}" if needs else "")
+    return reasons
 
 
 def _benchmark(manifest: Manifest, out: Path) -> dict[str, Any]:

@@ -8,6 +8,7 @@ sentences. Originals, reconstructions and generations are recognised with the sa
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -51,6 +52,12 @@ class LanguageModel:
     def options(self) -> dict[str, Any]:
         """Options of pocketsphinx's decoder."""
         return {"lm": None, "lmctl": str(self.control), "lmname": NAME, "dict": str(self.dictionary)}
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the model: its classes, its trigrams, its dictionary."""
+        parts = (self.control.with_suffix(".def"), self.control.with_suffix(".arpa"), self.dictionary)
+        return hashlib.sha256(b"\0".join(path.read_bytes() for path in parts)).hexdigest()
 
     def spoken(self, hypothesis: str) -> str:
         """The words of a hypothesis, whose tokens name their class as well (``clever.quality.base``)."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import json
 from collections.abc import Mapping, Sequence
@@ -19,8 +18,9 @@ from calm.evaluation.processes import barrier, place
 from calm.evaluation.systems import System, find_system
 from calm.generation import AudioCALM
 from calm.model.shipped import find_model
+from calm.scorers.hub import hash_of
 
-__all__ = ["baseline_systems", "made_systems"]
+__all__ = ["RECONSTRUCTION", "baseline_systems", "made_systems", "model_names"]
 
 RECONSTRUCTION = "reconstruction"
 
@@ -37,12 +37,11 @@ def made_systems(
 ) -> tuple[list[System], dict[str, dict[str, str]]]:
     """Make what is missing below ``out/audio``, and return the systems and, by system, the reasons of failures.
 
-    A model's system is called as it is named on the command line; a folder by its last part, or that of its run.
-    Raises InputError where the folder holds clips of other weights, another seed or other options.
+    Raises InputError where the folder holds clips of other weights, another seed or other options, or where every item
+    failed, with the first reason.
     """
     systems, failed = [], {}
-    for text in models:
-        name, folder = _name(text), find_model(text)
+    for name, folder in model_names(models).items():
         source = {"kind": "model", **_weights(folder), "seed": seed, "options": dict(options)}
         place_of = _claim(out / "audio" / name, source)
         model = AudioCALM.from_pretrained(folder, device=device)
@@ -52,10 +51,11 @@ def made_systems(
                 advance=lambda finished, total, name=name: advance(f"{name} generates", finished, total),
             )  # fmt: skip
         barrier()
+        _check_some(name, place_of, failed[name])
         systems.append(find_system(name, place_of, manifest, source=source))
     if vae_of is not None:
         folder = find_model(vae_of)
-        source = {"kind": RECONSTRUCTION, "of": _name(vae_of), **_weights(folder)}
+        source = {"kind": RECONSTRUCTION, "of": Path(vae_of).name, **_weights(folder)}
         place_of = _claim(out / "audio" / RECONSTRUCTION, source)
         vae = AudioCALM.from_pretrained(folder, device=device).model.vae
         with progress_bars() as advance:
@@ -90,17 +90,32 @@ def baseline_systems(
     return systems, {name: reasons for name, reasons in failed.items() if reasons}
 
 
-def _name(text: str) -> str:
-    path = Path(text)
-    return path.parent.name if path.name == "export" and path.parent.name else path.name
+def model_names(models: Sequence[str]) -> dict[str, Path]:
+    """System's name -> folder of its model, of words ``mini``, ``FOLDER`` or ``NAME=FOLDER``.
+
+    A shipped model is called as it is, a folder by its last part, an export by its run. Raises InputError for a name
+    that is no folder's, CheckpointError where there is no such model.
+    """
+    found: dict[str, Path] = {}
+    for text in models:
+        name, equals, place_of = text.partition("=")
+        folder = find_model(place_of if equals else text)
+        own = folder.resolve()
+        name = name if equals else (own.parent.name if own.name == "export" else own.name)
+        if name in found or not name or "/" in name or name.startswith(".") or name == RECONSTRUCTION:
+            raise InputError(f"A model's clips cannot lie in a folder '{name}'", where="--model", hint="NAME=FOLDER names it")
+        found[name] = folder
+    return found
+
+
+def _check_some(name: str, folder: Path, failed: Mapping[str, str]) -> None:
+    if failed and not any(folder.glob("*.wav")):
+        raise InputError(f"{name} made no clip at all: {next(iter(failed.values()))}", where=folder)
 
 
 def _weights(folder: Path) -> dict[str, Any]:
-    hashes = {}
-    for key, file in (("weights_sha256", "model.safetensors"), ("config_sha256", "config.yaml")):
-        path = folder / file
-        hashes[key] = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
-    return hashes
+    files = {"weights_sha256": folder / "model.safetensors", "config_sha256": folder / "config.yaml"}
+    return {key: hash_of(path) if path.is_file() else None for key, path in files.items()}
 
 
 def _claim(folder: Path, source: Mapping[str, Any]) -> Path:

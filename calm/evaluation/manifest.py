@@ -23,10 +23,11 @@ from calm.errors import DataError, did_you_mean
 from calm.metrics import Item
 from calm.types import Task
 
-__all__ = ["Manifest", "ManifestItem", "first_items", "read_manifest", "write_manifest"]
+__all__ = ["Manifest", "ManifestItem", "first_items", "item_record", "read_manifest", "write_manifest"]
 
 ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,199}")
 REQUIRED = ("id", "task", "text")
+EXAMPLE = 'one JSON object a line, for example {"id": "a1", "task": "speech", "text": "Hello.", "target": "a1.flac"}'
 KEYS = (*REQUIRED, "prompt", "reference", "reference_text", "target", "seconds", "labels")
 
 
@@ -75,7 +76,7 @@ def read_manifest(path: str | Path, *, name: str | None = None) -> Manifest:
     path = Path(path)
     path = path / "manifest.jsonl" if path.is_dir() else path
     if not path.is_file():
-        raise DataError("No such manifest", where=path, hint="`calm evaluate --help` says how to make one")
+        raise DataError("No such manifest", where=path, hint=EXAMPLE)
     items, rejected, seen = [], [], set()
     header: dict[str, Any] = {}
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
@@ -84,6 +85,7 @@ def read_manifest(path: str | Path, *, name: str | None = None) -> Manifest:
         try:
             entry = json.loads(line)
             if number == 1 and isinstance(entry, dict) and "benchmark" in entry:
+                json.dumps(entry, allow_nan=False)  # it goes into the result file
                 header = entry
                 continue
             found = _parse(entry, path.parent)
@@ -123,7 +125,10 @@ def first_items(manifest: Manifest, limit: int | None) -> Manifest:
         names = [entry.item.id for entry in manifest.items if entry.item.task is task]
         count = min(limit, len(names))
         chosen |= {names[number * len(names) // count] for number in range(count)}
-    return replace(manifest, items=tuple(entry for entry in manifest.items if entry.item.id in chosen))
+    items = tuple(entry for entry in manifest.items if entry.item.id in chosen)
+    limited = replace(manifest, items=items)
+    counts = {"counts": limited.counts()} if "counts" in manifest.protocol else {}
+    return replace(limited, protocol={**manifest.protocol, **counts, "limit": f"{limit} of each task, spread over the list"})
 
 
 def _parse(entry: Any, folder: Path) -> ManifestItem:
@@ -158,10 +163,14 @@ def _parse(entry: Any, folder: Path) -> ManifestItem:
     return ManifestItem(item=item, **files)
 
 
-def _line(entry: ManifestItem, folder: Path | None) -> dict[str, Any]:
-    item = entry.item
+def item_record(item: Item) -> dict[str, Any]:
+    """An item as JSON values."""
     found: dict[str, Any] = {"id": item.id, "task": str(item.task), "text": item.text, "prompt": item.prompt}
-    found |= {"reference_text": item.reference_text, "seconds": item.seconds, "labels": list(item.labels)}
+    return found | {"reference_text": item.reference_text, "seconds": item.seconds, "labels": list(item.labels)}
+
+
+def _line(entry: ManifestItem, folder: Path | None) -> dict[str, Any]:
+    found = item_record(entry.item)
     for key in ("reference", "target"):
         path: Path | None = getattr(entry, key)
         if path is not None:

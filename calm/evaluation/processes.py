@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 
 from torch import distributed
 
@@ -17,7 +18,8 @@ def process_group() -> Iterator[None]:
     if int(os.environ.get("WORLD_SIZE", "1")) == 1 or distributed.is_initialized():
         yield
         return
-    distributed.init_process_group("gloo")
+    # One process may be hours ahead of another: generation and dear scorers take as long as they take.
+    distributed.init_process_group("gloo", timeout=timedelta(days=7))
     try:
         yield
     finally:

@@ -4,11 +4,14 @@
      "benchmark": {"name", "manifest", "manifest_sha256", "items": {task: n}, "protocol": {...}, "rejected": [...]},
      "columns": {KEY: {"label", "better", "digits", "unit", "metric"}},
      "metrics": {METRIC: what it depends on: scorer, versions, hashes, rate, normaliser, settings},
-     "systems": {NAME: {"source": {"kind": "folder | model | published | original", "path", ...},
+     "systems": {NAME: {"source": {"kind": "folder | model | reconstruction | baseline | published | original", ...},
                         "figures": {task: {KEY: {"value", "low", "high", "count"}}},
                         "items": {ID: {"audio", "seconds", "sample_rate", KEY: value, ...}},
+                        "seconds": of all clips, "sample_rates": {task: {rate: n}}, "other_rate": [ID],
                         "skipped": {"missing": [ID], "extra": [NAME], "unusable": {ID: reason},
                                     "unscored": {METRIC: {ID: reason}}}}},
+     "reference_set": {"name", "manifest_sha256", "audio_sha256", "clips": {task: n}, "missing", "unusable"} or null,
+     "notes": {"without_figures": {METRIC: reason}, "seed", "failed": {NAME: {ID: reason}}, ...},
      "hardware": {...}, "timings": {...}}
 
 ``low``, ``high`` and ``count`` of a published figure may be null. ``audio`` and ``manifest`` are paths relative to the

@@ -68,7 +68,10 @@ class _Found:
 
 
 def evaluate(evaluation: Evaluation) -> dict[str, Any]:
-    """Return the sections ``columns``, ``metrics``, ``systems`` and ``timings`` of the result file, on every process."""
+    """Return the sections ``columns``, ``metrics``, ``systems``, ``reference_set`` and ``timings`` of the result file.
+
+    Every process returns the same.
+    """
     rank, world = place()
     run = _Run(evaluation, rank=rank, world=world)
     reference = run.reference()
@@ -83,6 +86,7 @@ def evaluate(evaluation: Evaluation) -> dict[str, Any]:
         "columns": {c.key: column_record(c, metric=n) for n, metric in evaluation.metrics.items() for c in metric.columns},
         "metrics": {name: _about(metric) for name, metric in evaluation.metrics.items()},
         "systems": systems,
+        "reference_set": None if reference is None else _about_reference(_merge(_gathered(reference, world))),
         "timings": timings,
     }
 
@@ -177,7 +181,12 @@ class _Run:
 
     def _measure_metric(self, name: str, number: int, files: TrialFiles, found: _Found) -> None:
         metric, store = self.evaluation.metrics[name], self._store(files.system.name, name)
-        key = digest(self._prints[name], files.content(metric.needs))
+        try:
+            key = digest(self._prints[name], files.content(metric.needs))
+            files.others(metric.needs)
+        except DataError as error:  # of the reference or the original, not of the clip
+            found.unscored.setdefault(name, {})[files.entry.item.id] = error.what
+            return
         if key not in store:
             started = time.perf_counter()
             try:
@@ -216,6 +225,19 @@ def _gathered(found: _Found, world: int) -> list[_Found]:
     return parts
 
 
+def _about_reference(found: _Found) -> dict[str, Any]:
+    """What set metrics compared with: which list, how many clips, their audio, and what could not be used."""
+    counts = Counter(str(e.item.task) for e in found.manifest.items if e.item.id in found.clips)
+    return {
+        "name": found.manifest.name,
+        "manifest_sha256": found.manifest.sha256,
+        "audio_sha256": digest(sorted(key for keys in found.keys.values() for key in keys.values())),
+        "clips": dict(counts),
+        "missing": sorted(found.missing),
+        "unusable": dict(sorted(found.unusable.items())),
+    }
+
+
 def _is_own(system: System, evaluation: Evaluation) -> bool:
     """Whether these are the clips that set metrics compare with."""
     return system.name == ORIGINAL and evaluation.reference is None
@@ -227,6 +249,8 @@ def _merge(parts: Sequence[_Found]) -> _Found:
         merged.clips |= part.clips
         merged.missing += part.missing
         merged.unusable |= part.unusable
+        for name, keys in part.keys.items():
+            merged.keys.setdefault(name, {}).update(keys)
         for name, reasons in part.unscored.items():
             merged.unscored.setdefault(name, {}).update(reasons)
         for name, seconds in part.seconds.items():

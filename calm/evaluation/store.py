@@ -1,6 +1,6 @@
 """Rows that were already measured: an evaluation that was stopped goes on from them.
 
-One file per system, metric and process, a line per clip, appended as soon as it is measured. A line's key is a hash of
+One file per system, metric, process and start, a line per clip, appended as soon as it is measured. A line's key is a hash of
 all that its rows depend on, so that a changed clip, item or setting is measured again.
 """
 
@@ -10,6 +10,7 @@ import base64
 import contextlib
 import hashlib
 import json
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,7 +38,8 @@ class RowStore:
     """
 
     def __init__(self, folder: Path, *, process: int) -> None:
-        self.folder, self._path = folder, folder / f"process-{process}.jsonl"
+        # A file of its own: another start may be writing to the same folder.
+        self.folder, self._path = folder, folder / f"{process}-{uuid.uuid4().hex[:12]}.jsonl"
         self._found = {key: place for path in sorted(folder.glob("*.jsonl")) for key, place in _places(path)}
 
     def __contains__(self, key: str) -> bool:
@@ -63,8 +65,6 @@ class RowStore:
             line |= {"rows": base64.b64encode(rows.tobytes()).decode("ascii"), "shape": list(rows.shape)}
         self.folder.mkdir(parents=True, exist_ok=True)
         with self._path.open("ab") as file:
-            if file.tell() and not _ends_a_line(self._path):
-                file.write(b"\n")
             offset = file.tell()
             file.write(json.dumps(line).encode() + b"\n")
         self._found[key] = (self._path, offset)
@@ -84,9 +84,3 @@ def _places(path: Path) -> Iterator[tuple[str, tuple[Path, int]]]:
                 key = str(json.loads(line)["key"])
                 yield key, (path, offset)
             offset += len(line)
-
-
-def _ends_a_line(path: Path) -> bool:
-    with path.open("rb") as file:
-        file.seek(-1, 2)
-        return file.read(1) == b"\n"

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from calm.errors import DataError, InputError
+from calm.evaluation.log import read_log
 from calm.evaluation.manifest import Manifest
 
-__all__ = ["AUDIO_SUFFIXES", "LOG_NAME", "ORIGINAL", "System", "find_system", "original", "read_log"]
+__all__ = ["AUDIO_SUFFIXES", "ORIGINAL", "System", "check_names", "find_system", "original"]
 
 AUDIO_SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".opus")
-#: what a system wrote down while it made its clips: one JSON object with ``id`` a line
-LOG_NAME = "generation.jsonl"
 #: name of the system whose clips are the manifest's own recordings
 ORIGINAL = "original"
 
@@ -47,10 +45,7 @@ def find_system(name: str, folder: str | Path, manifest: Manifest, *, source: Ma
         source: what made the clips, beside ``kind``; by default a folder of finished audio.
     Raises DataError where the folder is missing or no file belongs to an item, InputError where the name cannot be used.
     """
-    if not name or name == ORIGINAL or len(name) > 80 or not name.isprintable():
-        raise InputError(
-            f"A system cannot be called {name!r}", where="--system", allowed=f"1 to 80 characters, not '{ORIGINAL}'"
-        )
+    check_names([name])
     folder = Path(folder)
     if not folder.is_dir():
         raise DataError("No such folder of audio", where=folder, hint="--system NAME=FOLDER, with files ID.wav")
@@ -71,8 +66,19 @@ def find_system(name: str, folder: str | Path, manifest: Manifest, *, source: Ma
         raise DataError("No file belongs to an item of the manifest", where=folder, allowed=f"ID.wav, for example of {some}")
     kind = {"kind": "folder", "path": folder.as_posix()} if source is None else dict(source)
     return System(
-        name=name, source=kind, clips=clips, extra=tuple(extra), doubled=tuple(sorted(doubled)), logs=read_log(folder)
+        name=name, source=kind, clips=clips, extra=tuple(extra), doubled=tuple(sorted(doubled)), logs=_numbers(folder)
     )
+
+
+def check_names(names: Sequence[str]) -> None:
+    """Raise InputError where a system cannot be called so, or two are called alike."""
+    for name in names:
+        if not name or name == ORIGINAL or len(name) > 80 or not name.isprintable():
+            raise InputError(
+                f"A system cannot be called {name!r}", where="--system", allowed=f"1 to 80 characters, not '{ORIGINAL}'"
+            )
+        if names.count(name) > 1:
+            raise InputError(f"Two systems are called '{name}'", where="--system", hint="NAME=FOLDER gives another name")
 
 
 def original(manifest: Manifest) -> System | None:
@@ -81,18 +87,9 @@ def original(manifest: Manifest) -> System | None:
     return System(name=ORIGINAL, source={"kind": "original"}, clips=clips) if clips else None
 
 
-def read_log(folder: Path) -> dict[str, dict[str, float]]:
-    """Read ``generation.jsonl``: numbers of each id; the last line of an id counts, a broken line is passed over."""
-    path = folder / LOG_NAME
-    logs: dict[str, dict[str, float]] = {}
-    if not path.is_file():
-        return logs
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        try:
-            entry = json.loads(line)
-        except (ValueError, RecursionError):  # cut short by a kill
-            continue
-        if isinstance(entry, dict) and isinstance(entry.get("id"), str):
-            numbers = {k: float(v) for k, v in entry.items() if isinstance(v, int | float) and not isinstance(v, bool)}
-            logs[entry["id"]] = numbers
-    return logs
+def _numbers(folder: Path) -> dict[str, dict[str, float]]:
+    """The numbers that a system wrote down about each clip."""
+    return {
+        id: {k: float(v) for k, v in entry.items() if isinstance(v, int | float) and not isinstance(v, bool)}
+        for id, entry in read_log(folder).items()
+    }

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-__all__ = ["GRIDS", "SOLVERS", "solve", "time_grid"]
+__all__ = ["GRIDS", "ORDERS", "SOLVERS", "solve", "time_grid"]
 
 #: velocity(x, t) with a float t
 Velocity = Callable[[Tensor, float], Tensor]
@@ -38,6 +38,8 @@ def _midpoint(velocity: Velocity, x: Tensor, t: float, dt: float) -> Tensor:
 
 
 SOLVERS = {"euler": _euler, "midpoint": _midpoint}
+#: velocities that a step of a solver asks for
+ORDERS = {"euler": 1, "midpoint": 2}
 
 
 def solve(velocity: Velocity, noise: Tensor, *, num_steps: int, solver: str, grid: str) -> Tensor:

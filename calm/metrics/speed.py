@@ -23,7 +23,7 @@ class Speed(ClipMetric):
     """Real-time factor, time to first audio and function evaluations, from the system's log.
 
     ``rtf`` is all seconds taken over all seconds of audio, ``first_audio`` the median in s, ``nfe`` the mean number of
-    evaluations of the network for one clip. A figure is missing where no clip's log has its number. Figures compare
+    evaluations of the network for one block (a clip that is made at once is one block). A figure is missing where no clip's log has its number. Figures compare
     on the same hardware only.
     """
 

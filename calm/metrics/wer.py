@@ -77,7 +77,7 @@ class PocketsphinxWER(WordErrorRate):
         return {
             "scorer": "pocketsphinx",
             "version": importlib.metadata.version("pocketsphinx"),
-            "language": "general" if self._language is None else "of the list",
+            "language_model": "general" if self._language is None else f"of the list, sha256 {self._language.sha256}",
             "settings": dataclasses.asdict(self.config.recogniser),
             "dither_seeds": list(DITHER_SEEDS),
             "normaliser": "calm.metrics.words",

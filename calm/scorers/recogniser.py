@@ -56,6 +56,9 @@ class Language(Protocol):
     @property
     def options(self) -> Mapping[str, Any]: ...
 
+    @property
+    def sha256(self) -> str: ...
+
     def spoken(self, hypothesis: str) -> str: ...
 
 

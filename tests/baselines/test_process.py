@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from calm.audio import read
-from calm.baselines.base import item_seed
+from calm.evaluation.log import item_seed
 from calm.baselines.process import PROGRAMS, loop_command
 from calm.errors import ConfigError, InputError
 from calm.registry import build

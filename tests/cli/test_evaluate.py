@@ -30,7 +30,7 @@ def folder(tmp_path):
 def test_finished_audio_is_judged_and_what_is_missing_is_said(run, folder):
     done = run("--manifest", folder / "list", "--system", f"half={folder / 'half'}", "--metric", "length_error", "-o", folder / "out")
     assert done.exit_code == 0, done.output
-    assert "half: no audio for 1 clips: item-4" in done.output and "toy, speech" in done.output
+    assert "half: no audio for 1 clip: item-4" in done.output and "toy, speech" in done.output
     results = read_results(folder / "out" / "results.json")
     assert results["systems"]["half"]["figures"]["speech"]["length_error"]["value"] == 0.0
     assert results["systems"]["half"]["skipped"]["missing"] == ["item-4"]
