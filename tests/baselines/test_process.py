@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from calm.audio import read
-from calm.evaluation.log import item_seed
 from calm.baselines.process import PROGRAMS, loop_command
 from calm.errors import ConfigError, InputError
+from calm.evaluation.log import item_seed
 from calm.registry import build
 from tests.baselines import stand_ins
 from tests.baselines.requests import log_of, manifest, sounds
