@@ -13,8 +13,6 @@ from calm.errors import InputError
 
 __all__ = ["evaluate"]
 
-COMMAND = "calm evaluate"
-
 
 def evaluate(
     words: Annotated[
@@ -52,45 +50,18 @@ def evaluate(
     Example: calm evaluate --benchmark real --data my_clips --model mini --system other=their_audio -o runs/judged
     Run it again after Ctrl-C: it goes on. Several processes: torchrun --nproc-per-node 2 -m calm evaluate ...
     """
-    from calm import registry
-    from calm.evaluation.choose import choose_metrics, component, split_words
-    from calm.evaluation.generate import check_options
-    from calm.evaluation.judge import check_metrics, default_metrics, judge, open_folder
-    from calm.evaluation.kept import keep_list
-    from calm.evaluation.made import RECONSTRUCTION, baseline_systems, made_systems, model_names
-    from calm.evaluation.manifest import first_items, read_manifest
-    from calm.evaluation.processes import place, process_group
-    from calm.evaluation.systems import check_names, find_system
+    from calm.evaluation.processes import place
+    from calm.evaluation.session import Wanted, run_session
 
-    if (manifest is None) == (benchmark is None):
-        raise InputError("Give one of --manifest and --benchmark", where=COMMAND, allowed=registry.names("benchmark"))
-    if benchmark is not None and data is None:
-        raise InputError("A benchmark needs the folder of its files", where="--data")
-    chosen = metric or default_metrics(registry.names("metric"))
-    options = split_words(words or [], allowed=[*chosen, "generate", *([benchmark] if benchmark else []), *(baseline or [])])
-    # Everything that the command line alone decides is refused before anything is made.
-    named, generate = [_pair(text) for text in system or []], options.get("generate", {})
-    check_options(generate)
-    check_names([*(n for n, _ in named), *model_names(model or []), *(baseline or []), *([RECONSTRUCTION] if reconstruct else [])])
-    open_folder(out)
-    with process_group():
-        if benchmark is None:
-            items = keep_list(lambda: first_items(read_manifest(manifest), limit), out)
-        else:
-            builder = component("benchmark", benchmark, {"folder": str(data), **options.get(benchmark, {})})
-            items = keep_list(lambda: first_items(builder.manifest(out / "benchmark"), limit), out)
-        metrics = choose_metrics(chosen, options, items, device=device, folder=out / "language")
-        check_metrics(metrics)
-        systems = [find_system(name, folder, items) for name, folder in named]
-        made, failed = made_systems(
-            items, models=model or [], vae_of=reconstruct, out=out, seed=seed, device=device, options=generate
-        )
-        others, lacking = baseline_systems(items, names=baseline or [], options=options, out=out, seed=seed)
-        against = None if reference is None else read_manifest(reference)
-        notes = {"seed": seed, "generate": generate, "failed": failed | lacking}
-        path = judge(items, [*systems, *others, *made], metrics, out, originals=originals, reference=against, notes=notes)
-        if place()[0] == 0:
-            _show(path)
+    wanted = Wanted(
+        manifest=manifest, benchmark=benchmark, data=data, systems=tuple(_pair(text) for text in system or []),
+        models=tuple(model or ()), baselines=tuple(baseline or ()), reconstruct=reconstruct, originals=originals,
+        metrics=tuple(metric or ()), words=tuple(words or ()), reference=reference, limit=limit, seed=seed, device=device,
+        out=out,
+    )  # fmt: skip
+    path = run_session(wanted)
+    if place()[0] == 0:
+        _show(path)
 
 
 def _pair(text: str) -> tuple[str, Path]:
