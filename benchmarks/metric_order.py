@@ -1,6 +1,6 @@
 """Do the embedded scorers put audio in the right order? On real recordings and on the corpus.
 
-    python benchmarks/metric_order.py RESULT.json --real ../shared/real --corpus runs/mini_corpus [--limit 60]
+    python benchmarks/metric_order.py RESULT.json --real ../shared/real --corpus runs/mini_corpus [--split train]
 
 WER: original, reconstruction by the VAE of mini, noised, shuffled text. SIM and DNSMOS: original, reconstruction, noised.
 FAD and KAD against one half of the originals: the other half, its reconstruction, noised, another kind. CLAP has no scorer
@@ -36,7 +36,7 @@ from calm.types import Task, Waveform
 __all__ = ["in_order", "order_of"]
 
 #: signal over noise in decibels: speech is recognised through little noise, and a set's statistics notice little
-SPEECH_SNR, SET_SNR = 10.0, 20.0
+SPEECH_SNR, SET_SNR = 10.0, 15.0
 STAGES = ("original", "reconstruction", "noised")
 
 
@@ -138,7 +138,9 @@ def main() -> None:
     parser.add_argument("result", type=Path)
     parser.add_argument("--real", type=Path)
     parser.add_argument("--corpus", type=Path)
-    parser.add_argument("--limit", type=int, default=60, help="clips of each task")
+    parser.add_argument("--split", default="test", help="of the corpus")
+    parser.add_argument("--limit", type=int, default=60, help="clips of speech")
+    parser.add_argument("--set-limit", type=int, default=200, help="clips of sound and of music")
     options = parser.parse_args()
     AudioCALM.from_pretrained("mini", device="cpu")  # its absence is known before anything is measured
     results: dict[str, Any] = {}
@@ -146,15 +148,19 @@ def main() -> None:
         for source in ("real", "corpus"):
             folder = getattr(options, source)
             if folder is not None:
-                benchmark = component("benchmark", source, {"folder": str(folder)})
-                manifest = first_items(benchmark.manifest(Path(name) / source / "list"), options.limit)
+                split = {"split": options.split} if source == "corpus" else {}
+                whole = component("benchmark", source, {"folder": str(folder), **split}).manifest(Path(name) / source / "list")
+                sizes = {Task.SPEECH: options.limit, Task.SOUND: options.set_limit, Task.MUSIC: options.set_limit}
+                parts = [first_items(replace(whole, items=tuple(of_task(whole, task))), size) for task, size in sizes.items()]
+                manifest = replace(whole, items=tuple(entry for part in parts for entry in part.items))
                 results[source] = order_of(manifest, Path(name) / source)
     for source, parts in results.items():
         for part, figures in parts.items():
             for key, stages in figures.items():
                 shown = ", ".join(f"{stage} {value:.3f}" for stage, value in stages.items())
                 print(f"{source}, {part}, {key}: {'in order' if in_order(key, stages) else 'OUT OF ORDER'}: {shown}")
-    about = {"results": results, "limit": options.limit, "machine": machine_record()}
+    limits = {"speech": options.limit, "sound, music": options.set_limit, "corpus split": options.split}
+    about = {"results": results, "limits": limits, "machine": machine_record()}
     write_bytes(options.result, (json.dumps(about, indent=2) + "\n").encode())
 
 

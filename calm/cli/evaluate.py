@@ -115,18 +115,26 @@ def _complaints(results: dict[str, Any]) -> list[str]:
     lines = [f"manifest: {line}" for line in results["benchmark"]["rejected"]]
     notes, against = results["notes"], results["reference_set"] or {"missing": [], "unusable": {}}
     lines += [f"reference set: {_some(against['missing'])} without audio"] * bool(against["missing"])
-    lines += [f"reference set: {clip}: {reason}" for clip, reason in against["unusable"].items()]
+    lines += _grouped("reference set", against["unusable"])
     for name, reasons in notes.get("failed", {}).items():
-        lines += [f"{name}: {clip} was not made: {reason}" for clip, reason in reasons.items()]
+        lines += _grouped(f"{name} did not make", reasons)
     for name, record in results["systems"].items():
         skipped = record["skipped"]
         lines += [f"{name}: no audio for {_some(skipped['missing'])}"] * bool(skipped["missing"])
         lines += [f"{name}: not in the manifest: {_some(skipped['extra'])}"] * bool(skipped["extra"])
-        lines += [f"{name}: {clip}: {reason}" for clip, reason in skipped["unusable"].items()]
+        lines += _grouped(name, skipped["unusable"])
         lines += [f"{name}: another sample rate than most: {_some(record['other_rate'])}"] * bool(record["other_rate"])
         for metric, reasons in skipped["unscored"].items():
-            lines += [f"{name}: {clip}: no {metric}: {reason}" for clip, reason in reasons.items()]
+            lines += _grouped(f"{name}, no {metric}", reasons)
     return lines + [f"no {metric} at all: {reason}" for metric, reason in notes["without_figures"].items()]
+
+
+def _grouped(about: str, reasons: dict[str, str]) -> list[str]:
+    """A line for each reason, with the clips that it holds for."""
+    clips: dict[str, list[str]] = {}
+    for clip, reason in reasons.items():
+        clips.setdefault(reason, []).append(clip)
+    return [f"{about}: {names[0] if len(names) == 1 else _some(names)}: {reason}" for reason, names in clips.items()]
 
 
 def _some(names: Sequence[str]) -> str:

@@ -174,7 +174,7 @@ class _Run:
             "text": bool(entry.item.text), "reference": entry.reference is not None,
             # An original has nothing but itself to be compared with.
             "target": entry.target is not None and system.name != ORIGINAL,
-            "log": entry.item.id in system.logs,
+            "log": "seconds_taken" in system.logs.get(entry.item.id, {}),
         }  # fmt: skip
         metrics = [(name, self.evaluation.metrics[name]) for name in names]
         return [n for n, m in metrics if entry.item.task in m.tasks and all(has[need] for need in m.needs)]
