@@ -67,7 +67,7 @@ def shuffled(entries: Sequence[ManifestItem]) -> list[ManifestItem]:
 
 
 def speech_order(manifest: Manifest, out: Path) -> dict[str, dict[str, float]]:
-    """WER, SIM and DNSMOS of the speech items; the reference clip of each is the original of another of its speaker."""
+    """WER, SIM and DNSMOS of the speech items."""
     speech = replace(manifest, items=tuple(with_references(of_task(manifest, Task.SPEECH))))
     metrics = choose_metrics(["wer", "sim", "dnsmos"], {}, speech, device="cpu", folder=out / "language")
     made, _ = made_systems(speech, models=[], vae_of="mini", out=out, seed=0, device="cpu", options={})
@@ -82,7 +82,9 @@ def speech_order(manifest: Manifest, out: Path) -> dict[str, dict[str, float]]:
 
 
 def with_references(entries: Sequence[ManifestItem]) -> list[ManifestItem]:
-    """Items of speakers with several clips; the reference is the next clip of the speaker."""
+    """Items with a reference: that of the list, or else the next clip of the same speaker."""
+    if all(entry.reference is not None for entry in entries):
+        return list(entries)
     by_speaker: dict[str, list[ManifestItem]] = {}
     for entry in entries:
         by_speaker.setdefault(entry.item.labels[0] if entry.item.labels else "", []).append(entry)

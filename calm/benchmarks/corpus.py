@@ -28,7 +28,7 @@ class Corpus(Benchmark):
     """
 
     card = SetCard(
-        title="The corpus of `calm corpus`",
+        title="Generated corpus, held out",
         url="made on the spot by `calm corpus`",
         citation="this project",
         licence="synthetic; see the corpus's card",

@@ -67,10 +67,10 @@ def _line_up(board: Board, entry: ManifestItem, *, ours: str | None) -> tuple[li
     item = entry.item
     measured = [system for system in board.systems if not system.published]
     originals = [system for system in measured if system.original]
-    own = [system for system in measured if system.name == ours and not system.original]
+    own = [system for system in measured if system.name == ours and system.ranked]
     others = [system for system in measured if system not in originals and system not in own]
     audible = [system for system in others if _is_heard(board, system, item.task)]
-    best = strongest(board, item.task, audible)
+    best = strongest(board, item.task, [system for system in audible if system.ranked])
     shown = []
     if entry.reference is not None:
         shown.append(Voice(role="Given", name="Voice to follow", path=entry.reference, style="given"))

@@ -109,11 +109,11 @@ def _panel(parts: Sequence[Part], *, ours: str | None) -> Panel:
 
 
 def _place(row: Row) -> int:
-    if row.any.original:
-        return 0
+    if not row.any.ranked:
+        return 0 if row.any.original else 1
     if row.ours:
-        return 4
-    return 1 + SCOPES.index(row.any.scope) if row.any.scope in SCOPES else 3
+        return 5
+    return 2 + SCOPES.index(row.any.scope) if row.any.scope in SCOPES else 4
 
 
 def _apart(measure: Measure, twins: Sequence[Measure]) -> str:

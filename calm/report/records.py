@@ -92,8 +92,13 @@ class System:
 
     @property
     def original(self) -> bool:
-        """Whether these are the recordings themselves, which are never ranked."""
+        """Whether these are the recordings themselves."""
         return self.kind == "original"
+
+    @property
+    def ranked(self) -> bool:
+        """Whether it competes: not the recordings, nor what a VAE makes of them, which is a ceiling."""
+        return self.kind not in ("original", "reconstruction")
 
 
 @dataclass(frozen=True, kw_only=True)

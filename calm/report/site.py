@@ -108,7 +108,7 @@ def _digest(text: str) -> str:
 
 def _facts(boards: Sequence[Board], media: Media, *, ours: str | None) -> list[Fact]:
     systems = {(system.name, system.published): system for board in boards for system in board.systems}
-    ranked = [system for system in systems.values() if not system.original]
+    ranked = [system for system in systems.values() if system.ranked]
     published = sum(system.published for system in ranked)
     told = f"{len(ranked) - published} measured here" + (f", {published} as published" if published else "")
     facts = [
@@ -134,7 +134,7 @@ def _copies(results: Sequence[LoadedResults], site: Path) -> list[tuple[str, Map
 
 def _ours(boards: Sequence[Board], ours: str | None) -> str | None:
     systems = [system for board in boards for system in board.systems]
-    names = list(dict.fromkeys(system.name for system in systems if not system.published and not system.original))
+    names = list(dict.fromkeys(system.name for system in systems if not system.published and system.ranked))
     if ours is None:
         return next((system.name for system in systems if system.kind == "model"), None)
     if ours not in names:

@@ -17,7 +17,7 @@ def table(panel: Panel) -> Element:
     """Return the table of a panel, in a frame that scrolls by itself. Numbers line up; sorting is the script's work."""
     kinds = _marks(panel)
     rows = [_row(panel, row, kinds, place) for place, row in enumerate(panel.rows)]
-    split = sum(row.any.original for row in panel.rows)
+    split = sum(not row.any.ranked for row in panel.rows)
     title = f"{panel.title}, {panel.task}"
     body = h(
         "table",
@@ -36,7 +36,7 @@ def _marks(panel: Panel) -> dict[tuple[int, str, int], str]:
     for index, part in enumerate(panel.parts):
         for measure in part.measures:
             cells = {
-                place: row.cell(part, index, measure) for place, row in enumerate(panel.rows) if not row.any.original
+                place: row.cell(part, index, measure) for place, row in enumerate(panel.rows) if row.any.ranked
             }
             ranks = marks(measure, {place: cell for place, cell in cells.items() if cell is not None})
             found |= {(index, measure.id, place): mark for place, mark in ranks.items()}
@@ -86,7 +86,7 @@ def _row(panel: Panel, row: Row, kinds: dict[tuple[int, str, int], str], place: 
 
 def _name(row: Row) -> Element:
     system = row.any
-    kinds = ["not ranked" if system.original else system.scope, "ours" if row.ours else ""]
+    kinds = [system.scope if system.ranked else "not ranked", "ours" if row.ours else ""]
     told = " · ".join(kind for kind in kinds if kind)
     dagger = h("sup", "†", title="published figures, not measured here") if system.published else None
     return h(

@@ -59,8 +59,8 @@ def _legend(panel: Panel) -> str:
     cells = [cell for system in systems for cell in system.figures.get(panel.task, {}).values()]
     if any(cell.low is not None for cell in cells):
         parts.append("small figures are 95 % intervals")
-    if any(system.original for system in systems):
-        parts.append("original recordings are not ranked")
+    if any(not system.ranked for system in systems):
+        parts.append("recordings and their reconstructions are not ranked")
     return "; ".join(parts) + "."
 
 
