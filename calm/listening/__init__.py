@@ -1,6 +1,6 @@
 """The listening test: blind, randomised, in the browser; every rating is stored at once.
 
-    test = prepare(manifest, systems={"ours": "clips/ours", "originals": None}, folder="runs/listen")
+    test = prepare(manifest, systems={"ours": "clips/ours", "original": None}, folder="runs/listen")
     serve(test, on_ready=announce)
     results = summarise("runs/listen")
 """

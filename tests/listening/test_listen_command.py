@@ -34,7 +34,7 @@ def test_a_manifest_and_systems_become_a_test(tmp_path, served):
     assert result.exit_code == 0, result.output
     ((test, options),) = served
     assert (
-        set(test.systems) == {"ours", "originals"} and test.settings.items_per_listener == 7 and test.settings.seed == 3
+        set(test.systems) == {"ours", "original"} and test.settings.items_per_listener == 7 and test.settings.seed == 3
     )
     assert options["host"] == "127.0.0.1" and options["port"] == 0
     assert "ours: 2 clips" in result.output
@@ -62,9 +62,9 @@ def test_a_summary_is_shown_and_written(tmp_path):
         (["--system", "a=b"], "need a manifest"),
         (["nothing.jsonl", "--originals"], "No such manifest"),
         (["manifest.jsonl"], "nothing to hear"),
-        (["manifest.jsonl", "--system", "zebra"], "no NAME=DIR"),
-        (["manifest.jsonl", "--system", "a=zebra", "--system", "a=walrus"], "no NAME=DIR"),
-        (["manifest.jsonl", "--system", "originals=zebra", "--originals"], "no NAME=DIR"),
+        (["manifest.jsonl", "--system", "zebra"], "no NAME=FOLDER"),
+        (["manifest.jsonl", "--system", "a=zebra", "--system", "a=walrus"], "no NAME=FOLDER"),
+        (["manifest.jsonl", "--system", "originals=zebra", "--originals"], "no NAME=FOLDER"),
         (["manifest.jsonl", "--system", "a=absent"], "no such folder"),
     ],
 )
