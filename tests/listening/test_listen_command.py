@@ -64,7 +64,7 @@ def test_a_summary_is_shown_and_written(tmp_path):
         (["manifest.jsonl"], "nothing to hear"),
         (["manifest.jsonl", "--system", "zebra"], "no NAME=FOLDER"),
         (["manifest.jsonl", "--system", "a=zebra", "--system", "a=walrus"], "no NAME=FOLDER"),
-        (["manifest.jsonl", "--system", "originals=zebra", "--originals"], "no NAME=FOLDER"),
+        (["manifest.jsonl", "--system", "original=zebra", "--originals"], "no NAME=FOLDER"),
         (["manifest.jsonl", "--system", "a=absent"], "no such folder"),
     ],
 )
