@@ -22,7 +22,7 @@ def out(tmp_path_factory):
         WORKER,
         out,
         f"ddp=ddp,max_steps={STEPS},val_every_steps=5",
-        f"fsdp=fsdp,max_steps={STEPS},val_every_steps=5,activation_checkpointing=layers",
+        f"fsdp=fsdp,max_steps={STEPS},val_every_steps=5,num_kept_checkpoints={STEPS},activation_checkpointing=layers",
         "poisoned=fsdp,max_steps=6,poison=1",
         "bf16=fsdp,max_steps=2,precision=bf16-mixed",
         f"resumed=fsdp,max_steps={STEPS},from=fsdp/checkpoints/step-00000005.ckpt",
