@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from calm.cli.errors import console
+from calm.cli.errors import console, printable
 from calm.errors import ConsentError, InputError
 
 __all__ = ["app"]
@@ -56,7 +56,7 @@ def show(file: Record) -> None:
         "record": f"version {record.version}, SHA-256 {record.sha256}",
     }
     for name, value in lines.items():
-        console().print(f"{name:<10} {value}")
+        console().print(f"{name:<10} {printable(value)}")
 
 
 @app.command()
@@ -74,7 +74,8 @@ def verify(
 
     record, today = Consent.load(file), date.today()
     record.verify(ref_audio, today=today, where=file, purpose=purpose, statement=statement)
-    console().print(f"{file}: {record.who} allows {ref_audio} for {purpose or record.purpose}; {_today(record, today)}")
+    allowed = f"{record.who} allows {ref_audio} for {purpose or record.purpose}; {_today(record, today)}"
+    console().print(printable(f"{file}: {allowed}"))
 
 
 def _today(record, today: date) -> str:
