@@ -24,6 +24,8 @@ SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmic
 ASSERTION = "org.audiocalm.generation"
 #: what of the record of origin goes into the manifest; the prompt itself is nowhere
 FIELDS = ("model", "task", "seed", "created", "model_sha256", "config_sha256", "prompt_sha256", "consent_sha256", "consent_id")
+#: words in every manifest: the box that describes another (JUMBF), and what it is
+REMAINS = (b"jumd", b"c2pa")
 OFFLINE = {"verify": {"remote_manifest_fetch": False, "ocsp_fetch": False}}
 
 
@@ -85,10 +87,9 @@ def read_manifest(data: bytes, *, format: str, authorities: str = "") -> Manifes
     try:
         with c2pa.Reader(FORMATS[format], io.BytesIO(data), context=c2pa.Context.from_dict(settings)) as reader:
             state, store = reader.get_validation_state(), json.loads(reader.json())
-    except c2pa.C2paError.ManifestNotFound:
-        return None
     except c2pa.C2paError as error:
-        if b"jumb" not in data:  # an odd file, not an odd manifest
+        # Where no box of a manifest is in sight, the file is odd, not its manifest; where one is, it was to be found.
+        if not all(word in data for word in REMAINS):
             return None
         raise ProvenanceError(f"The C2PA manifest is damaged ({_reason(error)})") from None
     active = _mapping(_mapping(store.get("manifests")).get(store.get("active_manifest")))
