@@ -165,7 +165,11 @@ def _mark_findings(waveform: Waveform | None, tag: Provenance | None) -> list[Fi
         return [Finding(part="watermark", state="absent", message=f"not looked for: {why}")]
     findings = []
     for name, mark in marks.items():
-        seen = mark.detect(waveform)
+        try:
+            seen = mark.detect(waveform)
+        except CalmError as error:  # a clip that is too short for it, say
+            findings.append(Finding(part="watermark", state="absent", message=f"'{name}' not looked for: {error.what}"))
+            continue
         score = f"score {seen.score:.2f}, threshold {seen.threshold:.2f}"
         message = f"'{name}' found ({score})" if seen.found else f"'{name}' not found ({score})"
         if not seen.found and tag is not None and tag.watermark == name:

@@ -12,6 +12,7 @@ __all__ = ["HOME", "PARTS", "ProvenanceSettings", "home", "parse_parts"]
 
 #: what a published file gets beside the comment tag, which is always written
 PARTS = ("sidecar", "c2pa", "watermark")
+ALLOWED = f"all, none, or some of {','.join(PARTS)}"
 #: environment variable with the user's folder, and the folder where it is not set
 HOME, DEFAULT_HOME = "AUDIOCALM_HOME", "~/.config/audiocalm"
 #: file with settings in it, and the keys that it may have: no part can be turned off there, out of sight
@@ -31,9 +32,9 @@ def parse_parts(text: str, *, where: object = "--provenance") -> tuple[str, ...]
     for word in words:
         if word not in PARTS:
             guess = did_you_mean(word, (*PARTS, "all", "none")) or ""
-            raise InputError(f"Unknown part '{word}'. {guess}".strip(), where=where, allowed=f"all, none, or of {PARTS}")
+            raise InputError(f"Unknown part '{word}'. {guess}".strip(), where=where, allowed=ALLOWED)
     if not words:
-        raise InputError("No part is named", where=where, allowed=f"all, none, or of {PARTS}")
+        raise InputError("No part is named", where=where, allowed=ALLOWED)
     return tuple(part for part in PARTS if part in words)
 
 

@@ -66,6 +66,18 @@ def test_a_flipped_bit_anywhere_in_a_sidecar_is_found(tmp_path: Path) -> None:
         assert look(data, flipped(sidecar, position, position % 8), path.name).state == "broken", position
 
 
+@pytest.mark.parametrize("extension", WITH_MANIFEST)
+def test_a_damaged_manifest_is_broken_and_never_a_crash(tmp_path: Path, extension: str) -> None:
+    path = published(tmp_path / f"a.{extension}", clip(0.2))
+    data, sidecar, dice = path.read_bytes(), sidecar_path(path).read_bytes(), random.Random(extension)
+    begin = data.index(b"jumb") - 8
+    for _ in range(60):
+        at, length = begin + dice.randrange(3000), dice.randrange(1, 30)
+        changed = data[:at] + dice.randbytes(length) + data[at + dice.choice((0, length, 2 * length)) :]
+        report = look(changed, sidecar, path.name)
+        assert report.state == "broken" and json.dumps(report.as_json())
+
+
 def test_one_changed_sample_is_found(tmp_path: Path) -> None:
     path = published(tmp_path / "a.wav")
     waveform = audio.read(path)

@@ -144,6 +144,15 @@ def test_a_mark_alone_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert detect(tmp_path / "a.wav").state == "intact" and detect(tmp_path / "b.wav").state == "nothing"
 
 
+def test_a_mark_that_cannot_look_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Particular(Quieter):
+        def detect(self, waveform: Waveform) -> SimpleNamespace:
+            raise InputError("The clip is too short")
+
+    monkeypatch.setattr("calm.safety.detection.available_marks", lambda: {"particular": Particular()})
+    assert "'particular' not looked for: The clip is too short" in findings(published(tmp_path / "a.wav"))["watermark"].message
+
+
 def test_marks_that_cannot_be_built_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     def find(name: str) -> Quieter:
         if name == "heavy":
