@@ -48,9 +48,7 @@ def generate(
     device: Annotated[str, typer.Option(help="auto, cpu, mps or cuda:N.")] = "auto",
     batch_file: Annotated[Path | None, typer.Option(help="One prompt a line, or .jsonl; numbered outputs.")] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Prompts of a batch file that run together.")] = 8,
-    provenance: Annotated[
-        str, typer.Option(metavar="PARTS", help="all; or of sidecar,c2pa,watermark; or none. Files say what was left out.")
-    ] = "all",
+    provenance: Annotated[str, typer.Option(help="all, none, or of sidecar,c2pa,watermark; files say what is off.")] = "all",
 ) -> None:
     """Generate speech, sound or music.
 
@@ -58,9 +56,7 @@ def generate(
     """
     text = _one_of(words, text)
     prompts = _prompts(text, batch_file, task=task, duration=duration, voice=voice, negative_prompt=negative_prompt)
-    outputs = numbered(output, len(prompts)) if batch_file else [output]
-    if outputs[0].suffix not in FORMATS:
-        raise InputError(f"'{output}' has no audio format", where="--output", allowed=FORMATS)
+    outputs = _outputs(output, len(prompts) if batch_file else None)
     # Everything that the command line alone decides is refused before a model is loaded.
     reference = _reference(ref_audio, ref_text, consent, purpose)
     settings = _settings(provenance)
@@ -77,6 +73,13 @@ def generate(
             _save(clip, outputs[index], origin=origin, settings=settings)
             index += 1
         _report(clips, outputs[index - len(clips) : index])
+
+
+def _outputs(output: Path, count: int | None) -> list[Path]:
+    outputs = [output] if count is None else numbered(output, count)
+    if outputs[0].suffix not in FORMATS:
+        raise InputError(f"'{output}' has no audio format", where="--output", allowed=FORMATS)
+    return outputs
 
 
 def _folder(model: str | None) -> Path:

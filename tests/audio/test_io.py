@@ -13,7 +13,7 @@ import pytest
 import soundfile
 import torch
 
-from calm.audio import Provenance, encode, info, read, read_provenance, write, write_bytes, write_together
+from calm.audio import Provenance, encode, info, read, read_provenance, write, write_bytes
 from calm.audio.io import FORMATS
 from calm.errors import DataError, InputError
 from calm.types import Waveform
@@ -295,16 +295,3 @@ def test_real_recordings_of_every_rate_decode_as_their_manifest_says() -> None:
         assert tuple(waveform.audio.shape) == (header.channels, header.frames)
         assert abs(waveform.seconds - row["duration"]) < 0.01
         assert 0 < waveform.audio.abs().max() <= 1
-
-
-def test_files_that_belong_together_take_their_names_in_order_or_not_at_all(tmp_path: Path, monkeypatch) -> None:
-    replaced = []
-    replace = os.replace
-    monkeypatch.setattr("os.replace", lambda source, target: (replaced.append(target.name), replace(source, target)))
-    write_together({tmp_path / "b": b"1", tmp_path / "a": b"2"})
-    assert replaced == ["b", "a"] and (tmp_path / "a").read_bytes() == b"2"
-    (tmp_path / "folder").mkdir()
-    with pytest.raises(InputError, match="is a folder"):
-        write_together({tmp_path / "a": b"3", tmp_path / "folder": b"4"})
-    assert (tmp_path / "a").read_bytes() == b"2"
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["a", "b", "folder"]
