@@ -12,6 +12,7 @@ __all__ = [
     "ConsentError",
     "DataError",
     "InputError",
+    "ProvenanceError",
     "UnknownNameError",
     "did_you_mean",
 ]
@@ -69,6 +70,10 @@ class CheckpointError(CalmError):
 
 class ConsentError(CalmError):
     """A reference voice without a valid consent record."""
+
+
+class ProvenanceError(CalmError):
+    """A key, a certificate or a record of origin that cannot be used, or does not fit its file."""
 
 
 def did_you_mean(name: str, allowed: Iterable[str]) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from calm.audio.files import write_bytes
+from calm.audio.files import write_bytes, write_together
 from calm.audio.io import AudioInfo, encode, info, read, read_provenance, write
 from calm.audio.provenance import Provenance
 from calm.audio.transforms import (
@@ -33,4 +33,5 @@ __all__ = [
     "to_channels",
     "write",
     "write_bytes",
+    "write_together",
 ]

@@ -6,11 +6,12 @@ import contextlib
 import errno
 import os
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
 
 from calm.errors import InputError
 
-__all__ = ["write_bytes"]
+__all__ = ["write_bytes", "write_together"]
 
 
 def write_bytes(path: str | os.PathLike[str], data: bytes) -> Path:
@@ -20,25 +21,38 @@ def write_bytes(path: str | os.PathLike[str], data: bytes) -> Path:
     name, so that a crash, Ctrl-C or a full disk never leaves half a file under it.
     Raises InputError where the folder cannot be written or has no space.
     """
-    path = Path(path)
-    temporary = None
+    return write_together({path: data})[0]
+
+
+def write_together(files: Mapping[str | os.PathLike[str], bytes]) -> list[Path]:
+    """Write files that belong together as ``write_bytes`` writes one; returns their paths.
+
+    All of them reach the disk under temporary names before the first takes its final one; they take them in
+    the order given. A kill between two of these steps leaves the first files new and the others as they were.
+    Raises InputError where a folder cannot be written or has no space: before any file has changed.
+    """
+    path, size = Path(), 0
+    temporaries: dict[Path, Path] = {}
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.is_dir():
-            raise InputError("The output is a folder, not a file", where=path, hint="add a file name")
-        temporary = path.with_name(f".{path.name[:80]}.{uuid.uuid4().hex}.part")
-        with open(temporary, "xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        for path, data in ((Path(name), data) for name, data in files.items()):
+            size = len(data)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if path.is_dir():
+                raise InputError("The output is a folder, not a file", where=path, hint="add a file name")
+            temporaries[path] = path.with_name(f".{path.name[:80]}.{uuid.uuid4().hex}.part")
+            with open(temporaries[path], "xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+        for path, temporary in temporaries.items():
+            os.replace(temporary, path)
     except OSError as error:
-        raise _explain(error, path, len(data)) from error
+        raise _explain(error, path, size) from error
     finally:
-        if temporary is not None:
+        for temporary in temporaries.values():
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
-    return path
+    return list(temporaries)
 
 
 def _explain(error: OSError, path: Path, size: int) -> InputError:

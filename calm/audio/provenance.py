@@ -22,6 +22,10 @@ class Provenance:
         model_sha256: SHA-256 of the weights file, where known.
         prompt_sha256: SHA-256 of the prompt's UTF-8 bytes. The prompt itself may be private.
         consent_sha256: SHA-256 of the consent record, where a reference voice was used.
+        config_sha256: SHA-256 of the model's configuration file, where known.
+        consent_id: the consent record's id, where it has one.
+        sidecar, c2pa, watermark: what else says where the file is from, or why it does not ("turned off by flag").
+            Written by ``calm.safety.publish`` alone: without it, nothing is said.
     """
 
     generator: str
@@ -32,6 +36,11 @@ class Provenance:
     model_sha256: str | None = None
     prompt_sha256: str | None = None
     consent_sha256: str | None = None
+    config_sha256: str | None = None
+    consent_id: str | None = None
+    sidecar: str | None = None
+    c2pa: str | None = None
+    watermark: str | None = None
 
     def to_json(self) -> str:
         """Return one line of JSON; fields without a value are left out."""

@@ -15,6 +15,7 @@ from calm.cli import (
     components,
     consent,
     corpus,
+    detect,
     doctor,
     evaluate,
     export,
@@ -44,6 +45,7 @@ app.command()(train.train)
 app.command()(doctor.doctor)
 app.command()(launch.launch)
 app.command()(generate.generate)
+app.command()(detect.detect)
 app.command()(calibrate.calibrate)
 app.command()(export.export)
 app.command()(export.models)

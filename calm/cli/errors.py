@@ -16,7 +16,7 @@ from typer.core import TyperGroup
 
 from calm.errors import CalmError
 
-__all__ = ["INPUT_ERROR", "INTERRUPTED", "MACHINE_ERROR", "PREEMPTED", "ErrorGroup", "console"]
+__all__ = ["INPUT_ERROR", "INTERRUPTED", "MACHINE_ERROR", "PREEMPTED", "ErrorGroup", "console", "printable"]
 
 #: 75 is EX_TEMPFAIL of sysexits.h: run it again later. 130 is what a shell says of Ctrl-C.
 INPUT_ERROR, MACHINE_ERROR, PREEMPTED, INTERRUPTED = 2, 1, 75, 130
@@ -26,6 +26,12 @@ FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 def console(*, stderr: bool = False) -> Console:
     """A console for plain text: paths and prompts keep their brackets."""
     return Console(stderr=stderr, highlight=False, markup=False, soft_wrap=True)
+
+
+def printable(text: object) -> str:
+    """The text on one line, without what steers a terminal: for words out of files that others wrote."""
+    shown = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in str(text)[:1000])
+    return shown.encode("utf-8", "replace").decode()
 
 
 class ErrorGroup(TyperGroup):

@@ -41,12 +41,14 @@ def generate(
     ] = None,
     ref_text: Annotated[str | None, typer.Option("--ref-text", "--prompt-text", help="Words of the clip.")] = None,
     consent: Annotated[Path | None, typer.Option(help="Record written by `calm consent new`.")] = None,
+    purpose: Annotated[str | None, typer.Option(help="What the voice is used for; must be in the consent.")] = None,
     model: Annotated[
         str | None, typer.Option(help="Shipped model (default mini), or folder of an exported model or of a run.")
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, mps or cuda:N.")] = "auto",
     batch_file: Annotated[Path | None, typer.Option(help="One prompt a line, or .jsonl; numbered outputs.")] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Prompts of a batch file that run together.")] = 8,
+    provenance: Annotated[str, typer.Option(help="all, none, or of sidecar,c2pa,watermark; files say what is off.")] = "all",
 ) -> None:
     """Generate speech, sound or music.
 
@@ -54,31 +56,63 @@ def generate(
     """
     text = _one_of(words, text)
     prompts = _prompts(text, batch_file, task=task, duration=duration, voice=voice, negative_prompt=negative_prompt)
-    outputs = numbered(output, len(prompts)) if batch_file else [output]
-    if outputs[0].suffix not in FORMATS:
-        raise InputError(f"'{output}' has no audio format", where="--output", allowed=FORMATS)
+    outputs = _outputs(output, len(prompts) if batch_file else None)
     # Everything that the command line alone decides is refused before a model is loaded.
-    reference = _reference(ref_audio, ref_text, consent)
+    reference = _reference(ref_audio, ref_text, consent, purpose)
+    settings = _settings(provenance)
     options = {"steps": steps, "cfg_scale": cfg_scale, "reference": reference}
-    pipeline = _load(model, device=device)
+    folder = _folder(model)
+    pipeline = _load(folder, device=device)
+    origin = _origin(folder, model=pipeline.name, consent=None if reference is None else reference.consent)
     index = 0
     for group in _batches(prompts, batch_size):
         clips = pipeline.generate(
             [prompt.text for prompt in group], **group[0].options(), **_given(options), seed=seed + index
         )
         for clip in clips:
-            _save(clip, outputs[index], model=pipeline.name, reference=reference)
+            _save(clip, outputs[index], origin=origin, settings=settings)
             index += 1
         _report(clips, outputs[index - len(clips) : index])
 
 
-def _load(model: str | None, *, device: str) -> Any:
+def _outputs(output: Path, count: int | None) -> list[Path]:
+    outputs = [output] if count is None else numbered(output, count)
+    if outputs[0].suffix not in FORMATS:
+        raise InputError(f"'{output}' has no audio format", where="--output", allowed=FORMATS)
+    return outputs
+
+
+def _folder(model: str | None) -> Path:
     from calm.model.shipped import default_model, find_model
 
-    folder = default_model() if model is None else find_model(model)  # before torch is imported, which takes seconds
-    from calm.generation import AudioCALM
+    return default_model() if model is None else find_model(model)
+
+
+def _load(folder: Path, *, device: str) -> Any:
+    from calm.generation import AudioCALM  # imports torch, which takes seconds
 
     return AudioCALM.from_pretrained(folder, device=device)
+
+
+def _settings(parts: str) -> Any:
+    """How the files will say where they are from; its keys are there, and can be used."""
+    from calm.safety import ProvenanceSettings, check_settings, parse_parts
+
+    settings = ProvenanceSettings.load(parts=parse_parts(parts))
+    check_settings(settings)
+    return settings
+
+
+def _origin(folder: Path, *, model: str, consent: Any) -> dict[str, Any]:
+    from calm.model.identity import identify
+
+    identity = identify(folder)
+    return {
+        "model": model,
+        "model_sha256": identity.model_sha256,
+        "config_sha256": identity.config_sha256,
+        "consent": consent,
+    }
 
 
 def _one_of(words: str | None, text: str | None) -> str | None:
@@ -95,10 +129,10 @@ def _prompts(text: str | None, batch_file: Path | None, *, task: str | None, **c
     return [Prompt(text=str(text), task=Task.parse(task or Task.SPEECH, where="--task"), **common)]
 
 
-def _reference(audio: Path | None, text: str | None, consent: Path | None) -> Any:
+def _reference(audio: Path | None, text: str | None, consent: Path | None, purpose: str | None) -> Any:
     if audio is None:
-        if text is not None or consent is not None:
-            raise InputError("--ref-text and --consent belong to a clip", where=COMMAND, hint="Add --ref-audio FILE")
+        if any(each is not None for each in (text, consent, purpose)):
+            raise InputError("--ref-text, --consent and --purpose belong to a clip", where=COMMAND, hint="Add --ref-audio FILE")
         return None
     if consent is None:
         raise ConsentError(
@@ -112,8 +146,8 @@ def _reference(audio: Path | None, text: str | None, consent: Path | None) -> An
     from calm.safety import Consent
 
     record, waveform = Consent.load(consent), files.read(audio)
-    record.verify(waveform, today=date.today(), where=consent)
-    return VoiceReference(waveform=waveform, text=text, consent=record)
+    record.verify(waveform, today=date.today(), where=consent, purpose=purpose)
+    return VoiceReference(waveform=waveform, text=text, consent=record, purpose=purpose)
 
 
 def _batches(prompts: list[Prompt], size: int) -> Iterator[list[Prompt]]:
@@ -127,16 +161,11 @@ def _given(options: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None}
 
 
-def _save(clip: Any, path: Path, *, model: str, reference: Any) -> None:
-    from calm import audio
-    from calm.safety import stamp
+def _save(clip: Any, path: Path, *, origin: dict[str, Any], settings: Any) -> None:
+    from calm.safety import publish, stamp
 
-    consent = None if reference is None else reference.consent
-    audio.write(
-        path,
-        clip.waveform,
-        provenance=stamp(model=model, task=clip.task, seed=clip.seed, prompt=clip.text, consent=consent),
-    )
+    record = stamp(task=clip.task, seed=clip.seed, prompt=clip.text, **origin)
+    publish(path, clip.waveform, provenance=record, settings=settings)
 
 
 def _report(clips: list[Any], paths: list[Path]) -> None:

@@ -26,14 +26,16 @@ class VoiceReference:
         waveform: the whole clip that the consent was given for; its first seconds are used.
         consent: the speaker's consent. Raises ConsentError where it has expired or is for another clip.
         text: transcript of the clip; with it the clip is continued instead of imitated.
+        purpose: what the voice is used for; checked against the consent where it is given.
     """
 
     waveform: Waveform
     consent: Consent
     text: str | None = None
+    purpose: str | None = None
 
     def __post_init__(self) -> None:
-        self.consent.verify(self.waveform, today=date.today())
+        self.consent.verify(self.waveform, today=date.today(), purpose=self.purpose)
 
 
 @dataclass(frozen=True, kw_only=True)

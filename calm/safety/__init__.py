@@ -3,6 +3,23 @@
 from __future__ import annotations
 
 from calm.safety.consent import Consent, audio_sha256
+from calm.safety.detection import Finding, Report, detect
 from calm.safety.provenance import stamp
+from calm.safety.publishing import Published, SignedAudio, check_settings, publish, publish_bytes
+from calm.safety.settings import ProvenanceSettings, parse_parts
 
-__all__ = ["Consent", "audio_sha256", "stamp"]
+__all__ = [
+    "Consent",
+    "Finding",
+    "ProvenanceSettings",
+    "Published",
+    "Report",
+    "SignedAudio",
+    "audio_sha256",
+    "check_settings",
+    "detect",
+    "parse_parts",
+    "publish",
+    "publish_bytes",
+    "stamp",
+]

@@ -6,6 +6,8 @@ import dataclasses
 import hashlib
 import json
 import os
+import re
+import uuid
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -22,6 +24,8 @@ __all__ = ["Consent", "audio_sha256"]
 Audio = str | os.PathLike[str] | bytes | Waveform
 VERSION = 1
 MAX_BYTES = 1 << 20
+#: the file's last line: hash of the record, so that a later change is noticed
+RECORD_HASH = "record_sha256"
 NEW_HINT = "make a record with `calm consent new`, with the speaker's agreement"
 
 
@@ -51,6 +55,8 @@ class Consent:
         audio_sha256: `audio_sha256` of the reference clip.
         statement_sha256: the same of a recorded statement of consent, where there is one.
         version: version of the record's format.
+        id: a name of its own for the record, for lists and audits; records of before have none.
+        statement_file: where the recorded statement lies, as it was given, where it was a file.
     """
 
     who: str
@@ -60,6 +66,8 @@ class Consent:
     audio_sha256: str
     statement_sha256: str | None = None
     version: int = VERSION
+    id: str | None = None
+    statement_file: str | None = None
 
     @classmethod
     def new(
@@ -85,18 +93,25 @@ class Consent:
             expires=expires,
             audio_sha256=audio_sha256(ref_audio),
             statement_sha256=None if statement is None else audio_sha256(statement),
+            id=str(uuid.uuid4()),
+            statement_file=Path(statement).as_posix() if isinstance(statement, str | os.PathLike) else None,
         )
         record._check(where=None)
         return record
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write the record as JSON, complete or not at all; returns the path."""
-        return write_bytes(path, (json.dumps(self._as_json(), indent=2, ensure_ascii=False) + "\n").encode())
+        """Write the record as JSON with its own hash, complete or not at all; returns the path.
+
+        The order of keys is that of the fields: equal records are equal files.
+        """
+        values = {**self._as_json(), RECORD_HASH: self.sha256}
+        return write_bytes(path, (json.dumps(values, indent=2, ensure_ascii=False) + "\n").encode())
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Consent:
-        """Read a record. Raises ConsentError where it is missing, damaged or incomplete."""
+        """Read a record. Raises ConsentError where it is missing, damaged, incomplete or changed since it was made."""
         values = _read_json(Path(path))
+        stated = values.pop(RECORD_HASH, None)
         known = {field.name: field for field in dataclasses.fields(cls)}
         for key in values:
             if key not in known:
@@ -113,18 +128,47 @@ class Consent:
         dates = {name: _parse_date(values[name], name, path) for name in ("granted", "expires")}
         record = cls(**{**values, **dates})
         record._check(where=path)
+        if stated is not None and stated != record.sha256:
+            raise ConsentError("The consent record was changed after it was made", where=path, hint=NEW_HINT)
         return record
 
-    def verify(self, ref_audio: Audio, *, today: date, where: object = None) -> None:
+    def verify(
+        self,
+        ref_audio: Audio,
+        *,
+        today: date,
+        where: object = None,
+        purpose: str | None = None,
+        statement: Audio | None = None,
+    ) -> None:
         """Check that this record allows the use of ``ref_audio`` on the day ``today``.
 
         Args:
             ref_audio: the clip as it was given: not resampled, not cut.
             today: the current day of the caller's clock.
             where: the record's file, for messages.
-        Raises ConsentError where the record is not valid yet, has expired, or belongs to another clip.
+            purpose: what the clip is used for now: one of the record's purposes, see ``purposes``.
+            statement: the recorded statement, to be compared with the record's hash of it.
+        Raises ConsentError where the record is not valid yet, has expired, belongs to another clip or another
+        statement, or was given for another purpose.
         """
         self._check(where=where)
+        self.check_day(today, where=where)
+        if purpose is not None and _plain(purpose) not in map(_plain, (self.purpose, *self.purposes)):
+            raise ConsentError(
+                f"The consent of {self.who} was not given for '{purpose}'", where=where, allowed=self.purpose
+            )
+        if audio_sha256(ref_audio) != self.audio_sha256:
+            raise ConsentError(
+                f"The reference clip is not the one that {self.who} gave consent for",
+                where=where,
+                hint="give the clip that the record was made for, or " + NEW_HINT,
+            )
+        if statement is not None:
+            self._verify_statement(statement, where=where)
+
+    def check_day(self, today: date, *, where: object = None) -> None:
+        """Raise ConsentError where the record does not hold yet, or no longer, on the day ``today``."""
         if today < self.granted:
             raise ConsentError(f"The consent of {self.who} holds from {self.granted}; today is {today}", where=where)
         if today > self.expires:
@@ -133,12 +177,21 @@ class Consent:
                 where=where,
                 hint="ask the speaker for a new consent",
             )
-        if audio_sha256(ref_audio) != self.audio_sha256:
+
+    def _verify_statement(self, statement: Audio, *, where: object) -> None:
+        if self.statement_sha256 is None:
+            raise ConsentError("The consent record names no recorded statement", where=where, hint=NEW_HINT)
+        if audio_sha256(statement) != self.statement_sha256:
             raise ConsentError(
-                f"The reference clip is not the one that {self.who} gave consent for",
+                f"The recorded statement is not the one that {self.who} made",
                 where=where,
-                hint="give the clip that the record was made for, or " + NEW_HINT,
+                hint=f"give the file that the record was made with ({self.statement_file or 'its name was not kept'})",
             )
+
+    @property
+    def purposes(self) -> list[str]:
+        """The single purposes: ``purpose``, split at commas and semicolons."""
+        return [part.strip() for part in re.split("[,;]", self.purpose) if part.strip()]
 
     @property
     def sha256(self) -> str:
@@ -146,9 +199,11 @@ class Consent:
         return hashlib.sha256(json.dumps(self._as_json(), sort_keys=True).encode()).hexdigest()
 
     def _as_json(self) -> dict[str, Any]:
+        # What came later is left out where it says nothing: the hashes of older records stay what they were.
         return {
             key: value.isoformat() if isinstance(value, date) else value
             for key, value in dataclasses.asdict(self).items()
+            if value is not None or key not in ("id", "statement_file")
         }
 
     def _check(self, *, where: object) -> None:
@@ -160,6 +215,9 @@ class Consent:
             value = getattr(self, name)
             if value is not None and not _is_sha256(value):
                 raise ConsentError(f"The consent record's field '{name}' is not a SHA-256", where=where, hint=NEW_HINT)
+        for name in ("id", "statement_file"):
+            if not isinstance(getattr(self, name), str | None):
+                raise ConsentError(f"The consent record's field '{name}' is not a text", where=where)
         if self.expires < self.granted:
             raise ConsentError(f"The consent would expire on {self.expires}, before {self.granted}", where=where)
 
@@ -185,6 +243,10 @@ def _parse_date(value: Any, name: str, where: object) -> date:
         return date.fromisoformat(value)
     except (TypeError, ValueError):
         raise ConsentError(f"'{name}' is {value!r}, not a date", where=where, allowed="YYYY-MM-DD") from None
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.casefold().split())
 
 
 def _is_sha256(value: Any) -> bool:

@@ -19,7 +19,7 @@ from calm.errors import CalmError, InputError
 from calm.types import Task
 
 VERBS = ["train", "doctor", "launch", "generate", "ablate", "demo", "page", "corpus", "shards", "consent", "components"]
-VERBS += ["export", "models", "listen"]
+VERBS += ["export", "models", "listen", "detect"]
 BASE = ["model=ar_flow", "backbone=transformer"]
 
 
@@ -185,7 +185,8 @@ def test_a_batch_gives_the_clips_of_its_single_prompts(export, here):
     words = ["generate", "--task", "sound", "--duration", "0.5", "--model", str(export)]
     result = calm(*words, "--batch-file", "prompts.jsonl", "-o", "clips")
     assert result.exit_code == 0, result.output
-    assert sorted(path.name for path in (here / "clips").iterdir()) == ["0000.wav", "0001.wav", "0002.wav"]
+    assert sorted(path.name for path in (here / "clips").glob("*.wav")) == ["0000.wav", "0001.wav", "0002.wav"]
+    assert len(list((here / "clips").iterdir())) == 2 * 3  # each with its sidecar
     assert calm(*words, "--text", "a bell", "--seed", "1", "-o", "one.wav").exit_code == 0
     batched, single = audio.read(here / "clips" / "0001.wav"), audio.read(here / "one.wav")
     assert float((batched.audio - single.audio).abs().max()) < 1e-3

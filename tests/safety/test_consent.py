@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 from datetime import date
 from pathlib import Path
@@ -128,3 +129,70 @@ def test_saved_records_keep_names_readable_and_leave_no_temporary_file(tmp_path:
     path = consent(who="Zoë Müller").save(tmp_path / "z.json")
     assert "Zoë Müller" in path.read_text(encoding="utf-8")
     assert [p.name for p in tmp_path.iterdir()] == ["z.json"]
+
+
+def test_every_record_has_an_id_of_its_own() -> None:
+    assert consent().id and consent().id != consent().id
+
+
+#: as this project wrote them before records had an id
+OLDER = {
+    "who": "Ada",
+    "purpose": "an audiobook",
+    "granted": "2026-01-01",
+    "expires": "2026-12-31",
+    "audio_sha256": "0" * 64,
+    "statement_sha256": None,
+    "version": 1,
+}
+
+
+def test_an_older_record_loads_and_keeps_the_hash_that_its_files_name(tmp_path: Path) -> None:
+    (tmp_path / "ada.json").write_text(json.dumps(OLDER))
+    record = Consent.load(tmp_path / "ada.json")
+    assert record.id is None and record.who == "Ada"
+    assert record.sha256 == hashlib.sha256(json.dumps(OLDER, sort_keys=True).encode()).hexdigest()
+
+
+def test_a_record_that_was_changed_afterwards_is_refused(tmp_path: Path) -> None:
+    path = consent().save(tmp_path / "ada.json")
+    path.write_text(path.read_text().replace("2026-12-31", "2036-12-31"))
+    with pytest.raises(ConsentError, match="changed after it was made"):
+        Consent.load(path)
+
+
+def test_equal_records_are_equal_files_and_the_file_holds_the_records_hash(tmp_path: Path) -> None:
+    record = consent(statement=clip(1))
+    one, two = record.save(tmp_path / "1.json"), Consent.load(tmp_path / "1.json").save(tmp_path / "2.json")
+    assert one.read_bytes() == two.read_bytes()
+    assert json.loads(one.read_text())["record_sha256"] == record.sha256
+
+
+@pytest.mark.parametrize("purpose", [None, "an audiobook, films", "Audiobook".join(["an ", ""]), "  films ", "FILMS"])
+def test_a_purpose_that_was_agreed_to_is_allowed(purpose: str | None) -> None:
+    consent(purpose="an audiobook, films").verify(clip(), today=START, purpose=purpose)
+
+
+@pytest.mark.parametrize("purpose", ["an audio", "advertising", "", "films, advertising"])
+def test_another_purpose_is_refused_with_what_was_agreed_to(purpose: str) -> None:
+    with pytest.raises(ConsentError, match=rf"(?s)not given for '{purpose}'.*ada\.json.*an audiobook, films"):
+        consent(purpose="an audiobook, films").verify(clip(), today=START, purpose=purpose, where="ada.json")
+
+
+def test_a_recorded_statement_is_named_and_compared(tmp_path: Path) -> None:
+    said = write(tmp_path / "said.wav", clip(1), provenance=None)
+    record = consent(statement=said)
+    assert record.statement_file == said.as_posix() and consent(statement=clip(1)).statement_file is None
+    record.verify(clip(), today=START, statement=said)
+    with pytest.raises(ConsentError, match=r"statement is not the one that Ada made"):
+        record.verify(clip(), today=START, statement=clip(2))
+    with pytest.raises(ConsentError, match="names no recorded statement"):
+        consent().verify(clip(), today=START, statement=said)
+
+
+@pytest.mark.parametrize("name", ["id", "statement_file"])
+def test_a_field_that_is_no_text_is_refused(tmp_path: Path, name: str) -> None:
+    path = consent().save(tmp_path / "ada.json")
+    path.write_text(json.dumps({**json.loads(path.read_text()), name: 3}))
+    with pytest.raises(ConsentError, match=f"'{name}' is not a text"):
+        Consent.load(path)
