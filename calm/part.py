@@ -4,7 +4,9 @@ A leaf writes `forward`, `losses(batch)` and `param_groups()`. `training_step` a
 `configure_optimizers` exist once, here, so that every part can be given to `Trainer.fit` alone in a
 notebook; inside a root a part is inert: only the root logs, optimises and hooks.
 
-Inference needs no lightning: where it is not installed a Part is a plain `torch.nn.Module`.
+Inference needs no lightning: a part that is built before `lightning` is imported is a plain `torch.nn.Module`,
+one that is built afterwards is a LightningModule as well. Import it, or `calm.training`'s functions, first where
+a part is to be trained.
 """
 
 from __future__ import annotations
@@ -15,19 +17,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-try:
-    from lightning import LightningModule as _Base
-except ImportError:  # inference only
-    _Base = nn.Module  # type: ignore[assignment, misc]
+from calm._lightning import trainable
 
 __all__ = ["Part"]
 
 
-class Part(_Base):
+class Part(nn.Module):
     """Base of all components. Subclasses are built as ``Class(config, **runtime)`` by the registry."""
 
     #: learning rate of a part that is trained alone in a notebook
     learning_rate: float = 2e-4
+
+    def __new__(cls, *_: Any, **__: Any) -> Part:
+        return super().__new__(trainable(cls))
 
     def losses(self, batch: Any) -> Mapping[str, Tensor]:
         """Return named scalar losses; ``loss`` is the one that is minimised."""

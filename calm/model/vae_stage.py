@@ -101,7 +101,7 @@ class VAEStage(Part):
         losses = {"stft": distance.stft.mean(), "mel": distance.mel.mean(), "kl": kl}
         losses["loss"] = config.stft_weight * losses["stft"] + config.mel_weight * losses["mel"] + config.kl_weight * kl
         if self.training and self.adversary is not None:
-            if self.global_step >= config.adversary_start_step:
+            if self._step >= config.adversary_start_step:
                 losses |= self._contest(reconstruction, audio, losses["loss"])
             else:
                 losses["loss"] = losses["loss"] + _nothing(self.adversary)
@@ -122,9 +122,14 @@ class VAEStage(Part):
         return self.vae.decode(latents), kl + _nothing(self.vae)
 
     @property
+    def _step(self) -> int:
+        """Optimizer steps so far; 0 without a trainer, and without lightning."""
+        return getattr(self, "global_step", 0)
+
+    @property
     def _encoder_is_frozen(self) -> bool:
         start = self.config.freeze_encoder_step
-        return start is not None and self.global_step >= start
+        return start is not None and self._step >= start
 
     def _contest(self, reconstruction: Tensor, audio: Tensor, loss: Tensor) -> dict[str, Tensor]:
         """Return the losses of generator and adversary, and their sum with ``loss`` as ``loss``."""
