@@ -50,10 +50,11 @@ class WindowedAttention(nn.Module):
                 past = state[self][0].shape[2]
                 k, v = (torch.cat([old, new], dim=2) for old, new in zip(state[self], (k, v), strict=True))
             state[self] = (k[:, :, -self.before :], v[:, :, -self.before :])
-        block = min(num_rows, max(self.before, self.after, MIN_BLOCK))
+        block = max(self.before, self.after, MIN_BLOCK)
+        block = block if num_rows >= block else num_rows
         right = -num_rows % block
         window = self.before + block + self.after
-        q = rearrange(F.pad(q, (0, 0, 0, right)), "b h (c r) e -> b h c r e", r=block)
+        q = rearrange(F.pad(q, (0, 0, 0, right)).unfold(2, block, block), "b h c e r -> b h c r e")
         edges = (0, 0, self.before - past, right + self.after)
         k, v = (rearrange(F.pad(t, edges).unfold(2, window, block), "b h c e w -> b h c w e") for t in (k, v))
         seen = torch.zeros(past + num_rows, device=x.device, dtype=x.dtype)

@@ -49,14 +49,21 @@ class ISTFTHead(nn.Module):
         self.overlap_add = OverlapAdd(self.window, hop=hop)
 
     def forward(
-        self, x: Tensor, state: State, *, envelope: Tensor, harmonics: tuple[Tensor, Tensor] | None = None
+        self, x: Tensor, state: State, *, envelope: Tensor, harmonics: tuple[Tensor, Tensor, Tensor] | None = None
     ) -> Tensor:
         """Map rows to the audio [B, A, S] that is final by now.
 
         Args:
             x: rows [B, N, D] of whole latents. envelope: log-magnitudes [B, A, N, bins].
-            harmonics: unit spectra [B, N, bins] (complex) and voicing [B, N].
+            harmonics: magnitude and phase of unit spectra [B, N, bins], and voicing [B, N].
         """
+        spectrum = sum(torch.polar(*each) for each in self.spectra(x, envelope=envelope, harmonics=harmonics))
+        return self.overlap_add(torch.fft.irfft(spectrum, n=self.n_fft) * self.window, state)
+
+    def spectra(
+        self, x: Tensor, *, envelope: Tensor, harmonics: tuple[Tensor, Tensor, Tensor] | None = None
+    ) -> list[tuple[Tensor, Tensor]]:
+        """Magnitude and phase [B, A, N, bins] of what is added up: noise, and harmonics where there are any."""
         shape = rearrange(
             self.project(self.norm(x)).float(),
             "b n (two s a bins) -> two s b a n bins",
@@ -67,12 +74,11 @@ class ISTFTHead(nn.Module):
         level, phase = shape
         phase = phase[0] + self.advance.repeat(x.shape[1] // len(self.advance), 1)
         if harmonics is None:
-            spectrum = torch.polar(_magnitude(envelope + level[0]), phase)
-        else:
-            lines, voicing = harmonics[0].unsqueeze(1), rearrange(harmonics[1], "b n -> b 1 n 1")
-            breath = torch.polar(_magnitude(envelope + level[0] + (1 + MIN_BREATH - voicing).log()), phase)
-            spectrum = breath + lines * voicing * torch.polar(_magnitude(envelope + level[1]), shape[1, 1])
-        return self.overlap_add(torch.fft.irfft(spectrum, n=self.n_fft) * self.window, state)
+            return [(_magnitude(envelope + level[0]), phase)]
+        lines, turned, voicing = (rearrange(part, "b n ... -> b 1 n ...") for part in harmonics)
+        voicing = voicing.unsqueeze(-1)
+        breath = _magnitude(envelope + level[0] + (1 + MIN_BREATH - voicing).log())
+        return [(breath, phase), (_magnitude(envelope + level[1]) * lines * voicing, shape[1, 1] + turned)]
 
     def flush(self, state: State) -> Tensor:
         """Return the rest of the audio [B, A, S]."""

@@ -87,7 +87,7 @@ def _fill(pitch: Tensor, weight: Tensor) -> Tensor:
 
 
 class HarmonicSource(nn.Module):
-    """Pitch rows [B, F, 2 P] -> spectra of unit harmonics [B, n, bins] (complex) and voicing [B, n], n = F * frames.
+    """Pitch rows [B, F, 2 P] -> magnitude and phase of unit harmonics [B, n, bins], voicing [B, n]; n = F * frames.
 
     A harmonic sounds in the bins around it with the Hann window's own transform, and its phase is the integral of
     its frequency from the start of the clip (as in neural source-filter models, arXiv 1904.12088). No gradient
@@ -104,35 +104,35 @@ class HarmonicSource(nn.Module):
         self.register_buffer("bins", torch.arange(n_fft // 2 + 1), persistent=False)
 
     @torch.no_grad()
-    def forward(self, rows: Tensor, state: State) -> tuple[Tensor, Tensor]:
-        log_pitch = rearrange(rows[..., : self.points], "b f p -> b (f p)").float() / PITCH_SCALE
+    def forward(self, rows: Tensor, state: State) -> tuple[Tensor, Tensor, Tensor]:
+        # In float64 up to the shape of a line: the phase sums up what two runtimes disagree on (exp, rounding), a hundred
+        # harmonics multiply it, and whole turns are dropped, else an hour-long clip would lose its precision.
+        low, high = (PITCH_SCALE * math.log(hertz / CENTRE_HERTZ) for hertz in (MIN_HERTZ, MAX_HERTZ))
+        log_pitch = rearrange(rows[..., : self.points], "b f p -> b (f p)").float().clamp(low, high).double() / PITCH_SCALE
         voicing = (rearrange(rows[..., self.points :], "b f p -> b (f p)").float().clamp(-1, 1) + 1) / 2
-        low, high = (math.log(h / CENTRE_HERTZ) for h in (MIN_HERTZ, MAX_HERTZ))
-        log_pitch = log_pitch.clamp(low, high)
         last_pitch, last_voicing, last_hertz, turns = state.get(self, (log_pitch[:, :1], voicing[:, :1], None, 0.0))
         hertz = CENTRE_HERTZ * self._between(log_pitch, last_pitch).exp()
         voicing_of_frames = self._between(voicing, last_voicing)
         before = torch.cat([hertz[:, :1] if last_hertz is None else last_hertz, hertz[:, :-1]], dim=1)
-        # Whole turns are dropped in float64, else the phase of an hour-long clip would lose its precision.
-        phase = (turns + ((before + hertz).double() * (0.5 * self.hop / self.sample_rate)).cumsum(dim=1)) % 1
+        phase = (turns + ((before + hertz) * self.hop / (2 * self.sample_rate)).cumsum(dim=1)) % 1
         state[self] = (log_pitch[:, -1:], voicing[:, -1:], hertz[:, -1:], phase[:, -1:])
-        return self._spectrum(hertz, phase.float()), voicing_of_frames
+        return *self._lines(hertz, phase), voicing_of_frames
 
     def _between(self, points: Tensor, last: Tensor) -> Tensor:
         """Linear interpolation from each point to the next: [B, N] -> [B, N * steps], the last frame on the point."""
         before = torch.cat([last, points[:, :-1]], dim=1)
-        share = torch.arange(1, self.steps + 1, device=points.device) / self.steps
+        share = torch.arange(1, self.steps + 1, device=points.device, dtype=points.dtype) / self.steps
         between = before.unsqueeze(-1) * (1 - share) + points.unsqueeze(-1) * share
         return rearrange(between, "b n s -> b (n s)")
 
-    def _spectrum(self, hertz: Tensor, turns: Tensor) -> Tensor:
-        """Spectra of frames whose fundamental is at ``turns`` in the middle of the frame; every bin hears its nearest
-        harmonic."""
+    def _lines(self, hertz: Tensor, turns: Tensor) -> tuple[Tensor, Tensor]:
+        """Spectra, in float32, of frames whose fundamental is at ``turns`` in the middle of the frame; every bin hears
+        its nearest harmonic."""
         width = self.sample_rate / self.n_fft
         hertz, turns = hertz.unsqueeze(-1), turns.unsqueeze(-1)
         number = (self.bins * width / hertz).round().clamp_min(1)
-        distance = self.bins - number * hertz / width
+        distance = (self.bins - number * hertz / width).float()
         lobe = torch.sinc(distance) + 0.5 * (torch.sinc(distance - 1) + torch.sinc(distance + 1))
-        lobe = lobe * ((distance.abs() < 2) & (number * hertz < self.sample_rate / 2))
+        lobe = lobe.clamp_min(0) * ((distance.abs() < 2) & (number * hertz < self.sample_rate / 2))
         # A frame starts half a window before its middle: half a turn for every bin.
-        return torch.polar(lobe, 2 * math.pi * (number * turns % 1) + math.pi * (self.bins % 2))
+        return lobe, 2 * math.pi * (number * turns % 1).float() + math.pi * (self.bins % 2)
