@@ -8,22 +8,49 @@ from typing import Annotated
 import typer
 
 from calm.cli.errors import console
+from calm.errors import InputError
 
 __all__ = ["export", "models"]
 
+COMMAND = "calm export"
+
 
 def export(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="Folder of a finished run, or of an exported model.")],
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="New folder; its name is the model's name.")],
-    dtype: Annotated[str, typer.Option(help="Of matrices: float16, bfloat16 or float32.")] = "float16",
+    run: Annotated[
+        str, typer.Argument(metavar="RUN_OR_NAME", help="Folder of a finished run or of an exported model, or a shipped model.")
+    ],
+    out: Annotated[Path | None, typer.Argument(metavar="OUT", help="The same as --output.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="New folder, whose name is the model's; or a .pt2 or .onnx file.")
+    ] = None,
+    form: Annotated[
+        str, typer.Option(help="safetensors: the model, a folder. torch, onnx: its VAE's decoder, a file and a .json.")
+    ] = "safetensors",
+    dtype: Annotated[
+        str | None, typer.Option(help="Of a folder's matrices: float16 (the default), bfloat16 or float32.")
+    ] = None,
     shared_vae: Annotated[
         str | None, typer.Option(metavar="NAME", help="Leave the VAE out: it is that of this model, beside OUT or shipped.")
     ] = None,
 ) -> None:
-    """Write a run's model in 16 bits, with a model card, and check that it still computes the same.
+    """Write a run's model in 16 bits, with a model card, or its decoder for another runtime; both are checked.
 
-    Example: calm export runs/mini models/mini --shared-vae mini-vae
+    Examples: calm export runs/mini -o models/mini --shared-vae mini_vae
+
+    calm export mini -o mini_decoder.onnx --form onnx
     """
+    if (out is None) == (output is None):
+        raise InputError("Give one of OUT and --output", where=COMMAND, hint="calm export runs/mine -o models/mine")
+    target = out or output
+    if form == "safetensors":
+        _folder(run, target, dtype=dtype or "float16", shared_vae=shared_vae)
+        return
+    if dtype or shared_vae:
+        raise InputError("A decoder is float32 and whole", where="--dtype, --shared-vae", hint="leave both out")
+    _decoder(run, target, form=form)
+
+
+def _folder(run: str, out: Path, *, dtype: str, shared_vae: str | None) -> None:
     from calm.audio import write_bytes
     from calm.model.export import export as write_export
     from calm.model.export import new_folder
@@ -40,6 +67,17 @@ def export(
         console().print(
             f"  {each.output}: largest error {each.largest:.2g} at RMS {each.scale:.2g} ({each.relative:.2%} relative)"
         )
+
+
+def _decoder(run: str, out: Path, *, form: str) -> None:
+    from calm.model.decoder_file import FORMS, export_decoder
+    from calm.model.shipped import find_model
+
+    if form not in FORMS:
+        raise InputError(f"'{form}' is no form", where="--form", allowed=("safetensors", *FORMS))
+    done = export_decoder(find_model(run), out, form=form)
+    console().print(f"{done.path}: {done.num_bytes / 1e6:.1f} MB; shapes and hashes: {done.record_path}")
+    console().print(f"  audio of random latents: largest error {done.largest_error:.2g}")
 
 
 def models() -> None:

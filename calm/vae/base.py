@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 from einops import rearrange
-from torch import Tensor
+from torch import Tensor, nn
 
 from calm.errors import InputError
 from calm.part import Part
@@ -101,6 +101,15 @@ class VAE(Part):
     @abstractmethod
     def stream(self) -> DecoderStream:
         """Return a fresh streaming decoder."""
+
+    def whole_decoder(self) -> nn.Module:
+        """Return a module for export: normalised latents [1, F, C], any F -> audio [1, A, F * hop], with this VAE's weights.
+
+        Raises InputError where the architecture has no such form.
+        """
+        raise InputError(
+            f"{type(self).__name__} cannot be exported to another runtime", where="vae.name", allowed="stft_vae"
+        )
 
     def normalize(self, latents: Tensor) -> Tensor:
         """Raw latents [..., C] -> zero mean and unit variance per channel."""

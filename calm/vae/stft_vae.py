@@ -18,6 +18,7 @@ from calm.vae.decoder import Decoder
 from calm.vae.encoder import Aggregator, ConvEncoder, Encoder
 from calm.vae.pitch import HarmonicSource, PitchTracker
 from calm.vae.streaming import StftStream
+from calm.vae.traceable import WholeDecoder
 
 __all__ = ["StftVAE"]
 
@@ -199,6 +200,9 @@ class StftVAE(VAE):
 
     def stream(self) -> StftStream:
         return StftStream(self.decoder)
+
+    def whole_decoder(self) -> WholeDecoder:
+        return WholeDecoder(self.decoder, mean=self.latent_mean, std=self.latent_std)
 
     def param_groups(self) -> Iterable[dict[str, Any]]:
         return [
