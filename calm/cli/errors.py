@@ -1,6 +1,6 @@
 """What the shell sees when a verb fails: one clear message and an exit code, no traceback for input errors.
 
-Exit codes: 0 done, 1 the machine refused (disk, permission), 2 wrong input, 75 preempted (a training that was
+Exit codes: 0 done, 1 the machine refused (disk, permission, a package), 2 wrong input, 75 preempted (a training that was
 asked to stop, and can go on), 130 interrupted by Ctrl-C.
 """
 
@@ -20,6 +20,8 @@ __all__ = ["INPUT_ERROR", "INTERRUPTED", "MACHINE_ERROR", "PREEMPTED", "ErrorGro
 
 #: 75 is EX_TEMPFAIL of sysexits.h: run it again later. 130 is what a shell says of Ctrl-C.
 INPUT_ERROR, MACHINE_ERROR, PREEMPTED, INTERRUPTED = 2, 1, 75, 130
+#: what an installation from requirements-inference.txt lacks; any other missing module is a defect
+BEYOND_INFERENCE = ("encodec", "lightning", "matplotlib", "tensorboard", "torchmetrics", "transformers", "wandb", "webdataset")
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -46,6 +48,12 @@ class ErrorGroup(TyperGroup):
             number = getattr(error, "signal_number", 0)
             code = INTERRUPTED if number == signal.SIGINT else PREEMPTED
             raise typer.Exit(code if number else INPUT_ERROR) from None
+        except ModuleNotFoundError as error:
+            package = (error.name or "").partition(".")[0]
+            if package not in BEYOND_INFERENCE:
+                raise
+            _complain(f"{package} is not installed; this copy is for inference\n  next:    pip install audiocalm")
+            raise typer.Exit(MACHINE_ERROR) from None
         except KeyboardInterrupt:
             _complain("interrupted; finished files are whole, nothing half-written is left")
             raise typer.Exit(INTERRUPTED) from None

@@ -77,6 +77,14 @@ words = ["generate", "Rain.", "--task", "sound", "--duration", "0.2", "--steps",
 app(words, standalone_mode=False)
 """
 
+TRAIN = """
+assert not Absent.asked, Absent.asked
+try:
+    app(["train", "experiment=tiny"])
+except SystemExit as left:
+    assert left.code == 1, left.code
+"""
+
 GENERATE = """
 from calm import AudioCALM
 from tests.factory import tiny_generator
@@ -133,8 +141,9 @@ def test_the_help_of_a_verb_loads_no_torch(verb, tmp_path):
 
 
 def test_the_shipped_model_generates_where_only_inference_is_installed(tmp_path):
-    """In Python and by the command, which signs what it writes; neither so much as looks for anything else."""
-    run(sys.executable, "-c", ABSENT + SHIPPED + "assert not Absent.asked, Absent.asked", cwd=tmp_path)
+    """In Python and by the command, which signs what it writes; neither looks for anything else, and training asks."""
+    done = run(sys.executable, "-c", ABSENT + SHIPPED + TRAIN, cwd=tmp_path)
+    assert "lightning is not installed" in done.stderr and "Traceback" not in done.stderr
     assert (tmp_path / "rain.wav").stat().st_size > 3200
 
 
