@@ -1,4 +1,4 @@
-"""Makes a part a LightningModule in a process that trains, and leaves it a plain torch module in one that only generates.
+"""Makes a part a LightningModule in a process that trains, and a plain torch module in one that only generates.
 
 Whether a process trains is known without asking: it has imported `lightning` by the time it builds a model
 (`calm.training` does so). Importing it costs seconds and needs packages that inference has no use for, so
@@ -24,4 +24,5 @@ def trainable(cls: type[nn.Module]) -> type[nn.Module]:
 @functools.cache
 def _join(cls: type[nn.Module], base: type[nn.Module]) -> type[nn.Module]:
     # The methods of `cls` come first, as if it had been written as a subclass of `base`.
-    return type(cls.__name__, (cls, base), {"__module__": cls.__module__, "__qualname__": cls.__qualname__, "__doc__": cls.__doc__})
+    names = {name: getattr(cls, name) for name in ("__module__", "__qualname__", "__doc__")}
+    return type(cls.__name__, (cls, base), names)

@@ -1,4 +1,4 @@
-"""A VAE's decoder as one file for another runtime (`torch.export` or ONNX), checked, with a record of its shapes beside."""
+"""A VAE's decoder as one file for another runtime (`torch.export` or ONNX), checked, with a record beside it."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def export_decoder(source: str | Path, path: Path, *, form: str) -> DecoderFile:
     if form not in FORMS:
         raise InputError(f"'{form}' is no form of a decoder", where="form", allowed=FORMS)
     if path.suffix != FORMS[form]:
-        raise InputError(f"'{path}' does not end in {FORMS[form]}", where=f"form {form}", allowed=f"a file NAME{FORMS[form]}")
+        raise InputError(f"'{path}' does not end in {FORMS[form]}", where=f"form {form}", allowed=f"NAME{FORMS[form]}")
     root, config = load_pretrained(source)
     vae: VAE = root.vae.eval()
     decoder = vae.whole_decoder().eval().requires_grad_(False)

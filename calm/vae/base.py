@@ -103,7 +103,7 @@ class VAE(Part):
         """Return a fresh streaming decoder."""
 
     def whole_decoder(self) -> nn.Module:
-        """Return a module for export: normalised latents [1, F, C], any F -> audio [1, A, F * hop], with this VAE's weights.
+        """Return a module for export, with these weights: normalised latents [1, F, C] -> audio [1, A, F * hop].
 
         Raises InputError where the architecture has no such form.
         """

@@ -105,10 +105,11 @@ class HarmonicSource(nn.Module):
 
     @torch.no_grad()
     def forward(self, rows: Tensor, state: State) -> tuple[Tensor, Tensor, Tensor]:
-        # In float64 up to the shape of a line: the phase sums up what two runtimes disagree on (exp, rounding), a hundred
-        # harmonics multiply it, and whole turns are dropped, else an hour-long clip would lose its precision.
+        # In float64 up to the shape of a line: the phase sums up what two runtimes disagree on (exp, rounding), and a
+        # hundred harmonics multiply it. Whole turns are dropped, else an hour-long clip would lose its precision.
         low, high = (PITCH_SCALE * math.log(hertz / CENTRE_HERTZ) for hertz in (MIN_HERTZ, MAX_HERTZ))
-        log_pitch = rearrange(rows[..., : self.points], "b f p -> b (f p)").float().clamp(low, high).double() / PITCH_SCALE
+        log_pitch = rearrange(rows[..., : self.points], "b f p -> b (f p)").float().clamp(low, high)
+        log_pitch = log_pitch.double() / PITCH_SCALE
         voicing = (rearrange(rows[..., self.points :], "b f p -> b (f p)").float().clamp(-1, 1) + 1) / 2
         last_pitch, last_voicing, last_hertz, turns = state.get(self, (log_pitch[:, :1], voicing[:, :1], None, 0.0))
         hertz = CENTRE_HERTZ * self._between(log_pitch, last_pitch).exp()
