@@ -24,6 +24,8 @@ __all__ = ["Engine"]
 
 #: how soon, at the latest, a deadline is noticed while every running request waits for its reader
 TICK_SECONDS = 0.1
+#: requests whose prompts are read between two blocks: those that run already wait meanwhile
+OPENED_TOGETHER = 2
 
 
 class Engine:
@@ -181,11 +183,10 @@ class Engine:
         self._running = [job for job in self._running if job.stream.finish_reason is None]
 
     def _admit(self) -> list[Job]:
-        """Take requests from the queue while there is room."""
-        new = []
-        while len(self._queue) and len(self._running) < self.limits.max_running:
-            new.append(self._queue.pop())
-            self._running.append(new[-1])
+        """Take a few requests from the queue, where there is room."""
+        room = min(OPENED_TOGETHER, self.limits.max_running - len(self._running), len(self._queue))
+        new = [self._queue.pop() for _ in range(room)]
+        self._running += new
         return new
 
     def _open(self, job: Job) -> None:
