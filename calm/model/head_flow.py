@@ -98,12 +98,16 @@ class HeadFlowBranch(Branch):
 
     def __init__(self, model: HeadFlow, rollout: Rollout | JointRollout, hidden: Tensor) -> None:
         self.model, self.rollout, self.hidden = model, rollout, hidden
+        self._state: Tensor | None = None
 
     def velocity(self, noisy: Tensor, time: Tensor) -> Tensor:
-        return self.model.head(self.hidden, noisy=noisy.to(self.hidden.dtype), time=frame_times(noisy, time))
+        if self._state is None:
+            self._state = self.model.head.read(self.hidden)
+        return self.model.head.step(self._state, noisy=noisy.to(self.hidden.dtype), time=frame_times(noisy, time))
 
     def append(self, block: Tensor, *, time: Tensor | float = 1.0) -> Tensor:
         self.hidden = self.rollout.run(self.model.embed_audio(block, frame_times(block, time), segment=CLEAN_SEGMENT))
+        self._state = None
         self.rollout.commit()
         return self.model.stop(self.hidden)
 
@@ -125,5 +129,5 @@ class _JointBranch(HeadFlowBranch):
         stop = super().append(fill(block, self._count), time=time)[: len(block)]
         parts = self.hidden[: len(block)].split([len(branch.hidden) for branch in self._branches])
         for branch, hidden in zip(self._branches, parts, strict=True):
-            branch.hidden = hidden
+            branch.hidden, branch._state = hidden, None
         return stop

@@ -65,6 +65,8 @@ class Rows:
     @staticmethod
     def stack(parts: list[Rows]) -> Rows:
         """Join batches of equally many rows along B."""
+        if len(parts) == 1:
+            return parts[0]
         fields = [field.name for field in dataclasses.fields(Rows)]
         return Rows(**{name: torch.cat([getattr(part, name) for part in parts]) for name in fields})
 
