@@ -109,10 +109,10 @@ class AudioCALM:
         is checked as it grows, see ``SamplerConfig.self_check``.
         """
         started = time.perf_counter()
-        plan = self._plan(text, task, options)
+        plan = self.plan(text, task=task, **options)
         clips = Clips(self.model, plan, gather=GATHERED_BLOCKS)
         pieces = []
-        for block in self._blocks(plan):
+        for block in sample_blocks(self.model, **plan.sampling):
             pieces.append(clips.update(block))
             if clips.done:
                 break
@@ -141,27 +141,23 @@ class AudioCALM:
         if not isinstance(text, str):
             raise InputError("Streaming takes one prompt", where="text", hint="use generate() for batches")
         # Planned here, not at the first piece: a bad argument is refused by the call itself.
-        return self._stream(self._plan(text, task, options))
+        return self._stream(self.plan(text, task=task, **options))
 
-    def _stream(self, plan: Plan) -> Iterator[Waveform]:
-        clips = Clips(self.model, plan, gather=1)
-        for block in self._blocks(plan):
-            audio = clips.update(block)[0]
-            if audio.shape[-1]:
-                yield Waveform(audio=audio, sample_rate=self.sample_rate)
-            if clips.done:
-                return
-
-    def _plan(self, text: str | Sequence[str], task: str, options: dict) -> Plan:
+    def plan(self, text: str | Sequence[str], *, task: str, **options) -> Plan:
+        """Check the arguments of ``generate`` and resolve them, without generating. Raises InputError."""
         call = Call(text=text, task=Task.parse(task), **_known(options))
         return make_plan(
             self.model, self.sampler, call, text_style=self.text_style, trained_seconds=self.trained_seconds
         )
 
-    def _blocks(self, plan: Plan):
-        return sample_blocks(
-            self.model, plan.prompt, settings=plan.settings, negative=plan.negative, history=plan.history
-        )
+    def _stream(self, plan: Plan) -> Iterator[Waveform]:
+        clips = Clips(self.model, plan, gather=1)
+        for block in sample_blocks(self.model, **plan.sampling):
+            audio = clips.update(block)[0]
+            if audio.shape[-1]:
+                yield Waveform(audio=audio, sample_rate=self.sample_rate)
+            if clips.done:
+                return
 
 
 def _known(options: dict) -> dict:

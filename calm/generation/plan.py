@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -14,9 +15,9 @@ from calm.audio.transforms import resample, to_channels
 from calm.errors import InputError
 from calm.generation.checks import LIMITS, MAX_DURATION_SECONDS, check, check_texts
 from calm.generation.config import SamplerConfig
+from calm.generation.course import Settings
 from calm.generation.repetition import spoken_repeats
 from calm.generation.request import Request, VoiceReference
-from calm.generation.sampler import Settings
 from calm.model.generator import Generator
 from calm.model.prompt import Prompt
 from calm.text import describe, normalize, tidy
@@ -71,6 +72,11 @@ class Plan:
     settings: Settings
     stop_threshold: float
     self_check: SamplerConfig | None
+
+    @property
+    def sampling(self) -> dict[str, Any]:
+        """The arguments of ``open_course`` and ``sample_blocks``."""
+        return {"prompt": self.prompt, "settings": self.settings, "negative": self.negative, "history": self.history}
 
 
 def make_plan(

@@ -27,6 +27,14 @@ class FlowHead(Part):
         Returns: velocity [..., K, C].
         """
 
+    def read(self, hidden: Tensor) -> Tensor:
+        """What the steps of an ODE share of the state of the backbone; given to ``step`` in its place."""
+        return hidden
+
+    def step(self, state: Tensor, *, noisy: Tensor, time: Tensor) -> Tensor:
+        """``forward`` with what ``read`` made of ``hidden``."""
+        return self(state, noisy=noisy, time=time)
+
     def param_groups(self):
         return [{"part": "head", "params": list(self.parameters())}]
 

@@ -51,7 +51,13 @@ class MLPHead(FlowHead):
         nn.init.zeros_(self.out.bias)
 
     def forward(self, hidden: Tensor, *, noisy: Tensor, time: Tensor) -> Tensor:
-        condition = nn.functional.silu(self.condition(hidden) + self.time(time))
+        return self.step(self.read(hidden), noisy=noisy, time=time)
+
+    def read(self, hidden: Tensor) -> Tensor:
+        return self.condition(hidden)
+
+    def step(self, state: Tensor, *, noisy: Tensor, time: Tensor) -> Tensor:
+        condition = nn.functional.silu(state + self.time(time))
         x = self.embed(noisy)
         for block in self.blocks:
             x = block(x, condition)

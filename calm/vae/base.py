@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -110,6 +111,13 @@ class VAE(Part):
         raise InputError(
             f"{type(self).__name__} cannot be exported to another runtime", where="vae.name", allowed="stft_vae"
         )
+
+    def push_streams(self, streams: Sequence[DecoderStream], latents: Sequence[Tensor]) -> list[Tensor]:
+        """Push raw latents [B, F, C] to each of several streams of this VAE; return what each ``push`` returns.
+
+        One after another here; a VAE may decode together what fits together. The audio is the same but for rounding.
+        """
+        return [stream.push(piece) for stream, piece in zip(streams, latents, strict=True)]
 
     def normalize(self, latents: Tensor) -> Tensor:
         """Raw latents [..., C] -> zero mean and unit variance per channel."""

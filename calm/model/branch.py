@@ -1,0 +1,46 @@
+"""`Branch`: a cached rollout as the sampler sees it."""
+
+from __future__ import annotations
+
+import math
+
+import torch.nn.functional as F
+from torch import Tensor
+
+__all__ = ["ROWS_TOGETHER", "Branch", "fill", "filling", "frame_times"]
+
+#: With fewer rows, or an odd rest, matrix products take other kernels, and round otherwise: a request would hear how many
+#: others there are. A pitch that is off by rounding alone is out of phase after some seconds.
+ROWS_TOGETHER = 4
+
+
+class Branch:
+    """Abstract cached rollout of one batch of prompts, block after block. Made by ``Generator.open`` and ``.join``."""
+
+    def velocity(self, noisy: Tensor, time: Tensor) -> Tensor:
+        """One network evaluation: x_t [B, K, C] of the current block at time [B] -> velocity [B, K, C]."""
+        raise NotImplementedError
+
+    def append(self, block: Tensor, *, time: Tensor | float = 1.0) -> Tensor:
+        """Take the finished block [B, K, C] into the history; return stop logits [B, K].
+
+        ``time``: the t that the block is said to be at, of all or [B]. Below 1 it counts as noised, and weighs less.
+        """
+        raise NotImplementedError
+
+
+def frame_times(block: Tensor, time: Tensor | float) -> Tensor:
+    """The times [B, K] of the frames of a block [B, K, C]."""
+    if isinstance(time, Tensor):
+        return time[:, None].expand(block.shape[:2])
+    return block.new_full(block.shape[:2], time)
+
+
+def filling(batch_size: int, block_size: int) -> int:
+    """How many requests of K rows must be added for the rows to be a multiple of ``ROWS_TOGETHER``."""
+    return -batch_size % (ROWS_TOGETHER // math.gcd(ROWS_TOGETHER, block_size))
+
+
+def fill(x: Tensor, count: int) -> Tensor:
+    """x [B, ...] with ``count`` more entries of zeros along B."""
+    return F.pad(x, (0, 0) * (x.ndim - 1) + (0, count)) if count else x
