@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from functools import cached_property
 from typing import TypeVar
@@ -14,7 +13,8 @@ from calm.data.batching import ByFrames
 from calm.data.shards import ShardSet
 from calm.data.sources import open_sources
 from calm.errors import CalmError
-from calm.model.build import build_model
+from calm.model.build import build_outline
+from calm.model.checkpoint import without_weights
 from calm.model.generator import Generator
 from calm.part import Part
 from calm.types import TASKS, Task
@@ -37,12 +37,11 @@ class Case:
 
     @cached_property
     def root(self) -> Part | None:
-        """The model, with its weights where they can be read, and else with random ones: its sizes are right."""
+        """The model: its VAE with its weights where they can be read, and else with random ones; all else as shapes."""
         whole = self._open("weights", lambda: _build(self.config))
         if whole is not None:
             return whole
-        bare = dataclasses.replace(self.config, vae_ckpt_path=None, pretrained_ckpt_path=None)
-        root = self._open("model", lambda: _build(bare))
+        root = self._open("model", lambda: _build(without_weights(self.config)))
         if root is None:
             self.problems.pop("weights")  # the same error, or a consequence of it
         return root
@@ -161,4 +160,4 @@ class Case:
 def _build(config: RunConfig) -> Part:
     """Build without moving torch's own random numbers on."""
     with torch.random.fork_rng():
-        return build_model(config)
+        return build_outline(config)
