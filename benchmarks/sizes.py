@@ -54,9 +54,14 @@ def row(size: Size) -> list[str]:
     is_stage = "vae.encoder" in own
     names = (("vae.encoder",), ("vae.decoder",), ("adversary",)) if is_stage else (("backbone",), ("text",), ("head", "audio"), ("expert",), ("vae",))
     parts = [millions(sum(own.get(name, 0) for name in group)) for group in names]
-    memory = [f"{engine.gib:.1f}" for engine in size.memory]
-    days = [f"{size.days:.2g}", f"{A800.days(size.total_flops):.2g}"]
+    memory = [least(engine.gib, 0.1, f"{engine.gib:.1f}") for engine in size.memory]
+    days = [least(days, 0.001, f"{days:.2g}") for days in (size.days, A800.days(size.total_flops))]
     return [f"`{size.name}`", millions(size.total), *parts, f"{size.max_steps:,}", f"{size.step_flops:.2e}", *memory, *days]
+
+
+def least(value: float, limit: float, shown: str) -> str:
+    """What is shown, or that it is less than anybody plans for."""
+    return f"< {limit:g}" if value < limit else shown
 
 
 def millions(count: int) -> str:
