@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,13 +71,25 @@ def _count(root: Part, batch: Batch) -> StepCount:
             kept.setdefault(storage, tensor)
         return tensor
 
-    with FlopCounterMode(display=False) as counter:
+    with FlopCounterMode(display=False, custom_mapping={torch.ops.aten.convolution_backward: _backward_flops}) as counter:
         with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
             loss = root.losses(batch)["loss"]
         loss.backward()
     return StepCount(
         flops=counter.get_total_flops(), kept_bytes=sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
     )
+
+
+def _backward_flops(
+    output: list[int], inputs: list[int], weight: list[int], *options: Any, out_shape: Any = None, **_: Any
+) -> int:
+    """Operations of a convolution's backward pass: those of its forward pass for each of the two gradients.
+
+    torch's own count takes grouped convolutions for dense ones where it comes to the gradient of the weights.
+    """
+    is_transposed, wanted = options[4], options[7]
+    places = math.prod((inputs if is_transposed else output)[2:])
+    return 2 * inputs[0] * places * math.prod(weight) * sum(wanted[:2])
 
 
 def _clip(root: Part, *, seconds: float) -> Batch:

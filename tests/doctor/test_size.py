@@ -24,6 +24,7 @@ from calm.doctor.stage import count_clip, stage_work
 from calm.errors import ConfigError
 from calm.model.build import build_model, build_outline
 from calm.model.checkpoint import without_weights
+from calm.vae.attention import MIN_BLOCK, WindowedAttention
 from tests.doctor.test_activations import CLIPS, FRAMES, REFERENCE, TEXT, full_batch, root_of
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -52,29 +53,33 @@ def test_the_formula_counts_what_torch_counts_forward_and_backward_within_three_
     assert step_flops(root, rows, clips=CLIPS) == pytest.approx(counted, rel=0.03)
 
 
-def test_the_work_of_a_vae_is_that_of_its_layers_and_three_times_as_much_with_the_backward_pass():
-    config = config_of("tiny_vae", "adversary=none")
+def test_the_work_of_a_vae_is_that_of_its_layers_and_attention_three_times_over():
+    config = config_of("mini_vae")
     with torch.random.fork_rng():
         vae = build_model(config).vae
-    frames = round(config.model.crop_seconds * vae.frame_rate)
-    products = 0
+    frames = round(config.data.crop_seconds * vae.frame_rate)
+    operations = 0
 
     def note(module: nn.Module, inputs: tuple, output: torch.Tensor) -> None:
-        nonlocal products
-        # One product for every output value and weight that it depends on; a transposed one for every input value.
-        transposed = isinstance(module, nn.ConvTranspose1d)
-        values = inputs[0].numel() if transposed else output.numel()
-        products += 2 * values * module.weight.numel() // module.weight.shape[0]
+        nonlocal operations
+        if isinstance(module, WindowedAttention):
+            block = min(output.shape[1], max(module.before, module.after, MIN_BLOCK))
+            keys = -(-output.shape[1] // block) * block * (module.before + block + module.after)
+            operations += 2 * 2 * keys * output.shape[2]
+        else:
+            # A multiplication and an addition for every weight that an output value depends on.
+            operations += 2 * output.numel() * module.weight.numel() // module.weight.shape[0]
 
-    layers = [module for module in vae.modules() if isinstance(module, nn.Linear | nn.Conv1d | nn.ConvTranspose1d)]
+    layers = [module for module in vae.modules() if isinstance(module, nn.Linear | nn.Conv1d | WindowedAttention)]
     hooks = [layer.register_forward_hook(note) for layer in layers]
     with torch.no_grad():
         vae.decode(vae.encode(torch.zeros(1, 1, frames * vae.hop)).mean)
     for hook in hooks:
         hook.remove()
+    assert not any(isinstance(module, nn.ConvTranspose1d | nn.Conv2d) for module in vae.modules())
     counted = count_clip(config, has_adversary=False, is_frozen=False).flops
-    # Attention and the analysis of the spectrum are on top of the layers.
-    assert 3 * 0.85 * products < counted < 3 * 1.25 * products
+    # The analysis of the spectrum comes on top; the first layers pass no gradient on.
+    assert counted == pytest.approx(3 * operations, rel=0.04)
 
 
 def test_a_vae_stage_has_a_stretch_for_each_change_and_a_frozen_encoder_spares_its_backward_pass():
