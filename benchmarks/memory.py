@@ -24,8 +24,9 @@ from lightning.pytorch import Trainer
 from torch.utils.data import DataLoader
 
 from calm.audio import write_bytes
-from calm.doctor.activations import BatchShape
+from calm.doctor.activations import BatchShape, activation_bytes
 from calm.doctor.memory import GIB, Memory, predict
+from calm.doctor.precision import Precision
 from calm.evaluation.machine import machine_record
 from calm.model.generator import Generator
 from calm.registry import build, lookup
@@ -85,7 +86,8 @@ def batch_of(root: Generator) -> Batch:
 def predicted(root: Generator, precision: str, device: str) -> Memory:
     """What `calm doctor` would say."""
     shape = BatchShape(clips=CLIPS, prefix=TEXT, reference=0, frames=FRAMES, speech=CLIPS)
-    return predict(root, precision=precision, device=device, shape=shape)
+    kept = activation_bytes(root, shape, Precision.of(precision), device=device)
+    return predict(root, precision=precision, device=device, kept=kept)
 
 
 def measure(case: str, *, device: str) -> dict[str, float]:

@@ -28,7 +28,7 @@ def launch(
 
     Exit codes: 0 done, 75 preempted (run it again to go on), 130 Ctrl-C, 1 failed too often in a row, 2 wrong input.
 
-    Example: calm launch --nproc 8 experiment=base
+    Example: calm launch --nproc 8 experiment=audiocalm_1p7b
     """
     from calm.launch import launch as run
     from calm.launch.plan import plan_launch

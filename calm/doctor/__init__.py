@@ -4,5 +4,7 @@ from __future__ import annotations
 
 from calm.doctor.examine import CHECKS, examine
 from calm.doctor.finding import Finding, Level, Report
+from calm.doctor.hardware import Hardware
+from calm.doctor.size import Size, size_of
 
-__all__ = ["CHECKS", "Finding", "Level", "Report", "examine"]
+__all__ = ["CHECKS", "Finding", "Hardware", "Level", "Report", "Size", "examine", "size_of"]

@@ -47,11 +47,15 @@ class BatchShape:
     speech: int
 
 
-def activation_bytes(root: Generator, shape: BatchShape, precision: Precision, *, device: str) -> int | None:
+def activation_bytes(
+    root: Generator, shape: BatchShape, precision: Precision, *, device: str, recompute: str = "none"
+) -> int | None:
     """Return the bytes that are saved for the backward pass of one batch; None for a backbone that is not known here.
 
     Args:
         device: "cpu" or "cuda".
+        recompute: "layers" where layers are computed again in the backward pass: each then keeps its input alone, and
+            one at a time all of its own.
     """
     body = _body(root)
     if body is None:
@@ -63,14 +67,17 @@ def activation_bytes(root: Generator, shape: BatchShape, precision: Precision, *
     audio = shape.frames * (1 + copies if in_backbone else 1)
     rows = shape.prefix + audio + (0 if in_backbone else max(config.block_sizes))
     kernel = _kernel(root, body, precision, device=device)
-    per_row = body.num_layers * _layer(body, rows, precision, kernel=kernel, on_cpu=device == "cpu")
+    # Layers at once, besides the inputs that the others keep.
+    whole, inputs = (1, body.num_layers) if recompute == "layers" else (body.num_layers, 0)
+    per_row = whole * _layer(body, rows, precision, kernel=kernel, on_cpu=device == "cpu") + inputs * n * dim
     final = (2 if device == "cpu" else 1) * n * dim
     embedded = (audio + shape.reference) * e * (SINUSOIDS + 2 * dim + latent)
     head = shape.frames * copies * _head(root, e=e, n=n)
     targets = shape.frames * (8 * dim + 4 * latent * (2 + 4 * copies))
     mask = 0 if config.attention == "flex" else rows * rows
     each = rows * (per_row + final) + embedded + head + targets + mask
-    return shape.clips * each + shape.speech * _expert(root, audio + shape.reference, e=e)
+    expert = shape.speech * _expert(root, audio + shape.reference, e=e)
+    return shape.clips * each + (expert // body.num_layers if recompute == "layers" else expert)
 
 
 @dataclass(frozen=True, kw_only=True)

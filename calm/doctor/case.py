@@ -13,8 +13,11 @@ from calm.config import RunConfig
 from calm.data.batching import ByFrames
 from calm.data.shards import ShardSet
 from calm.data.sources import open_sources
+from calm.doctor.hardware import Hardware
+from calm.doctor.stage import StepCount, stage_work
 from calm.errors import CalmError
-from calm.model.build import build_model
+from calm.model.build import build_outline
+from calm.model.checkpoint import without_weights
 from calm.model.generator import Generator
 from calm.part import Part
 from calm.types import TASKS, Task
@@ -27,25 +30,28 @@ Opened = TypeVar("Opened")
 class Case:
     """A run before it starts. What cannot be opened is None, and ``problems`` holds the error by name.
 
-    Names: ``model`` (it cannot be built at all), ``weights`` (it can, but not with the weights that the configuration
-    names), ``data.train``, ``data.validation``.
+    Names: ``weights`` (the model cannot be built with those that the configuration names), ``backbone`` (nor with its
+    backbone's alone), ``model`` (nor without any), ``data.train``, ``data.validation``.
     """
 
-    def __init__(self, config: RunConfig) -> None:
+    def __init__(self, config: RunConfig, *, hardware: Hardware | None = None) -> None:
         self.config = config
+        #: what days are told for
+        self.hardware = Hardware() if hardware is None else hardware
         self.problems: dict[str, CalmError] = {}
 
     @cached_property
     def root(self) -> Part | None:
-        """The model, with its weights where they can be read, and else with random ones: its sizes are right."""
-        whole = self._open("weights", lambda: _build(self.config))
-        if whole is not None:
-            return whole
-        bare = dataclasses.replace(self.config, vae_ckpt_path=None, pretrained_ckpt_path=None)
-        root = self._open("model", lambda: _build(bare))
-        if root is None:
-            self.problems.pop("weights")  # the same error, or a consequence of it
-        return root
+        """The model: its VAE with its weights where they can be read, and else with random ones; all else as shapes."""
+        own = dataclasses.replace(self.config, vae_ckpt_path=None, pretrained_ckpt_path=None)
+        configs = {"weights": self.config, "backbone": own, "model": without_weights(self.config)}
+        for name, config in configs.items():
+            root = self._open(name, lambda config=config: _build(config))
+            if root is not None:
+                return root
+            if any(error.what == self.problems[name].what for key, error in self.problems.items() if key != name):
+                del self.problems[name]  # said already
+        return None
 
     @property
     def has_weights(self) -> bool:
@@ -106,6 +112,11 @@ class Case:
         means = [sum(map(budget.size, seconds)) / len(seconds) for seconds in map(self.seconds_of, self.trained_tasks)]
         return budget.max_frames * len(means) / sum(means)
 
+    @cached_property
+    def stage_work(self) -> list[tuple[int, StepCount]]:
+        """Stretches of a stage that trains a VAE: (optimizer steps, count of one clip); empty for a generator."""
+        return [] if self.root is None or self.generator is not None else stage_work(self.config)
+
     @property
     def is_planned(self) -> bool:
         """Whether the source reads indexed shards."""
@@ -161,4 +172,4 @@ class Case:
 def _build(config: RunConfig) -> Part:
     """Build without moving torch's own random numbers on."""
     with torch.random.fork_rng():
-        return build_model(config)
+        return build_outline(config)

@@ -1,10 +1,12 @@
 """How large the model is, how much a step computes, and how long the run will take on stated hardware.
 
-    FLOPs of a step = 6 (P_body rows + P_head noisy frames + P_expert speech rows) + 12 L Q N rows
+    FLOPs of a generator's step = 6 (P_body rows + P_audio audio rows + P_head noisy frames + P_stop clean rows
+                                     + P_expert expert rows) + 12 L Q N rows
 
-6 P for every row that passes P weights, forward and backward (Kaplan et al., 2020); the second term is attention over
-all N rows of a clip, masked or not (PaLM, appendix B). Rows are those of clips of average length, phase by phase.
-Encoding audio by the frozen VAE is not counted: latent shards spare it.
+6 P for every row that passes P weights of matrices, forward and backward (Kaplan et al., 2020); the last term is
+attention over all N rows of a clip, masked or not (PaLM, appendix B). Rows are those of clips of average length, phase
+by phase. Left out: norms and other work without products, layers that are computed again to save memory, and encoding
+audio by the frozen VAE, which latent shards spare. A VAE's own steps are counted by `calm.doctor.stage`.
 """
 
 from __future__ import annotations
@@ -12,50 +14,58 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from torch import nn
+
 from calm.doctor.case import Case
 from calm.doctor.finding import Finding, Level
 from calm.doctor.parameters import Parameters, count_parameters
 from calm.model.generator import Generator
 from calm.types import TASKS, Task
 
-__all__ = ["Rows", "check_cost", "days", "step_flops"]
+__all__ = ["Rows", "check_cost", "step_flops", "work_of"]
 
-#: 8 accelerators of 989 TFLOP/s (H100 SXM, dense bfloat16) that reach this share of it
-NUM_GPUS, PEAK_FLOPS, MFU = 8, 989e12, 0.3
 #: characters of a text and tokens of a description, where no shards tell
 TEXT_LENGTH, DESCRIPTION_TOKENS = 100, 60
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rows:
-    """An average clip: rows of the sequence, audio rows among them, noisy frames; ``speech``: share of clips that
-    pass the expert."""
+    """An average clip: rows of the sequence, audio rows among them, clean and noisy frames; ``expert``: rows that pass
+    an expert, over all tasks."""
 
     sequence: float
     audio: float
+    clean: float
     noisy: float
-    speech: float
+    expert: float
 
 
 def step_flops(root: Generator, rows: Rows, *, clips: float) -> float:
     """Return the floating-point operations of one optimizer step over ``clips`` clips (formula above)."""
-    parts = count_parameters(root).by_part
-    expert = parts.get("expert", 0) / max(1, len(root.expert.tasks)) if root.expert is not None else 0
     products = (
-        parts.get("backbone", 0) * rows.sequence
-        + parts.get("audio", 0) * rows.audio
-        + parts.get("head", 0) * rows.noisy
-        + expert * rows.speech * rows.audio
+        _matrices(root.backbone.layers if hasattr(root.backbone, "layers") else root.backbone) * rows.sequence
+        + (_matrices(root.audio_in) + _matrices(root.time)) * rows.audio
+        + _matrices(root.head) * rows.noisy
+        + _matrices(root.stop) * rows.clean
     )
+    if root.expert is not None:
+        products += _matrices(root.expert) / max(1, len(root.expert.tasks)) * rows.expert
     layers = getattr(root.backbone, "layers", ())
     query = layers[0].self_attn.q_proj.out_features if hasattr(next(iter(layers), None), "self_attn") else root.backbone.dim
     attention = 12 * root.backbone.num_layers * query * rows.sequence**2
     return clips * (6 * products + attention)
 
 
-def days(flops: float) -> float:
-    """Days that so many operations take on the hardware stated above."""
-    return flops / (NUM_GPUS * PEAK_FLOPS * MFU) / 86_400
+def _matrices(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters() if parameter.ndim == 2)
+
+
+def work_of(case: Case) -> list[tuple[int, float]]:
+    """Return the stretches of a run: (optimizer steps, FLOPs of one); empty for a model that cannot be built."""
+    clips = case.clips_per_batch * case.config.trainer.grad_accum_steps
+    if (root := case.generator) is not None:
+        return [(last - first, step_flops(root, _average(case, phase), clips=clips)) for phase, first, last in case.phases]
+    return [(steps, clips * count.flops) for steps, count in case.stage_work]
 
 
 def check_cost(case: Case) -> Iterator[Finding]:
@@ -64,16 +74,10 @@ def check_cost(case: Case) -> Iterator[Finding]:
         return
     sizes = count_parameters(case.root)
     yield Finding(level=Level.OK, what="Parameters", where=case.config.model.name, value=_listed(sizes))
-    root = case.generator
-    if root is None:
-        return
-    clips = case.clips_per_batch * case.config.trainer.grad_accum_steps
-    phases = [(last - first, step_flops(root, _average(case, phase), clips=clips)) for phase, first, last in case.phases]
-    total = sum(steps * flops for steps, flops in phases)
-    steps = sum(steps for steps, _ in phases)
-    value = f"{total / steps:.3g} FLOPs a step, {total:.3g} in {steps:,} steps: {days(total):.3g} days"
-    what = f"Work of the run, on {NUM_GPUS} GPUs of {PEAK_FLOPS / 1e12:.0f} TFLOP/s at an MFU of {MFU:g}"
-    yield Finding(level=Level.OK, what=what, where="trainer.max_steps", value=value)
+    work = work_of(case)
+    total, steps = sum(steps * flops for steps, flops in work), sum(steps for steps, _ in work)
+    value = f"{total / steps:.3g} FLOPs a step, {total:.3g} in {steps:,} steps: {case.hardware.days(total):.3g} days"
+    yield Finding(level=Level.OK, what=f"Work of the run, on {case.hardware}", where="trainer.max_steps", value=value)
 
 
 def _listed(sizes: Parameters) -> str:
@@ -93,12 +97,14 @@ def _average(case: Case, phase) -> Rows:
     reference = speech * case.config.data.reference_probability * 3.0 * root.vae.frame_rate
     copies = config.num_noisy_copies
     audio = frames * (1 if config.name == "head_flow" else 1 + copies) + reference
+    start = max(config.block_sizes) if config.name == "head_flow" else 0
     served = sum(weights[task] for task in (root.expert.tasks if root.expert is not None else ())) / total
     return Rows(
-        sequence=audio + text + DESCRIPTION_TOKENS,
+        sequence=audio + start + text + DESCRIPTION_TOKENS,
         audio=audio,
+        clean=frames,
         noisy=frames * copies,
-        speech=served if phase.expert == "on" else 0.0,
+        expert=served * audio if phase.expert == "on" else 0.0,
     )
 
 

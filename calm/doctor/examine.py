@@ -12,11 +12,13 @@ from calm.doctor.disk import check_disk
 from calm.doctor.finding import Finding, Level, Report
 from calm.doctor.folder import check_folder
 from calm.doctor.formats import check_formats
+from calm.doctor.hardware import Hardware
 from calm.doctor.inputs import check_inputs
 from calm.doctor.latents import check_latents
 from calm.doctor.machine import check_clock, check_torch
 from calm.doctor.memory import check_memory
 from calm.doctor.shares import check_shares
+from calm.doctor.size import Size, size_of
 from calm.doctor.vae import check_vae
 from calm.doctor.versions import check_versions
 from calm.errors import CalmError
@@ -40,17 +42,27 @@ CHECKS: dict[str, Callable[[Case], Iterable[Finding]]] = {
 }
 
 
-def examine(config: RunConfig) -> Report:
+def examine(config: RunConfig, *, hardware: Hardware | None = None) -> Report:
     """Look at a run before it starts; reads only, writes nothing.
+
+    Args:
+        hardware: what memory and days are told for; eight H100 where it is not given.
 
     What is missing or wrong in the run is a finding. Errors that are none of the project's kinds are defects of a
     check, and raised.
     """
-    case = Case(config)
+    case = Case(config, hardware=hardware)
     findings = [
         dataclasses.replace(finding, check=name) for name, check in CHECKS.items() for finding in _caught(check, case)
     ]
-    return Report(name=config.name, findings=tuple(findings))
+    return Report(name=config.name, findings=tuple(findings), size=_sized(case))
+
+
+def _sized(case: Case) -> Size | None:
+    try:
+        return size_of(case)
+    except CalmError:  # a check has said so already
+        return None
 
 
 def _caught(check: Callable[[Case], Iterable[Finding]], case: Case) -> Iterator[Finding]:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from calm.errors import CalmError
+
+if TYPE_CHECKING:
+    from calm.doctor.size import Size
 
 __all__ = ["Finding", "Level", "Report"]
 
@@ -49,10 +52,11 @@ class Finding:
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """All findings of one examination, in the order of the checks."""
+    """All findings of one examination, in the order of the checks; ``size`` is None where no model can be built."""
 
     name: str
     findings: tuple[Finding, ...]
+    size: Size | None = None
 
     @property
     def ok(self) -> bool:
@@ -66,4 +70,5 @@ class Report:
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         findings = [dataclasses.asdict(finding) | {"level": str(finding.level)} for finding in self.findings]
-        return {"run": self.name, "ok": self.ok, "findings": findings}
+        size = None if self.size is None else self.size.to_dict()
+        return {"run": self.name, "ok": self.ok, "findings": findings, "size": size}

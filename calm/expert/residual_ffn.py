@@ -34,8 +34,10 @@ class ResidualFFN(nn.Module):
 
     def __init__(self, dim: int, width: int, *, generator: torch.Generator) -> None:
         super().__init__()
-        self.gate_up_proj = nn.utils.skip_init(nn.Linear, dim, 2 * width, bias=False)
-        self.down_proj = nn.utils.skip_init(nn.Linear, width, dim, bias=False)
+        # skip_init alone would put them on the CPU, whatever device a caller builds on.
+        home = torch.get_default_device()
+        self.gate_up_proj = nn.utils.skip_init(nn.Linear, dim, 2 * width, bias=False, device=home)
+        self.down_proj = nn.utils.skip_init(nn.Linear, width, dim, bias=False, device=home)
         nn.init.normal_(self.gate_up_proj.weight, std=0.02, generator=generator)
         nn.init.zeros_(self.down_proj.weight)
 

@@ -20,7 +20,7 @@ from calm.vae import VAE
 if TYPE_CHECKING:
     from calm.config import RunConfig
 
-__all__ = ["build_model", "check_same", "load_pretrained"]
+__all__ = ["build_model", "build_outline", "check_same", "load_pretrained"]
 
 
 def build_model(config: RunConfig) -> Part:
@@ -28,16 +28,37 @@ def build_model(config: RunConfig) -> Part:
 
     ``vae_ckpt_path`` fills the VAE alone, ``pretrained_ckpt_path`` the whole root; then ``lora`` is put into it.
     """
-    root_class = lookup("model", config.model.name)
+    return _filled(_assembled(config, _build_vae(config)), config)
+
+
+def build_outline(config: RunConfig) -> Part:
+    """Build the root with its VAE as it is, and all other parts as shapes on the meta device: no memory, no values.
+
+    What it checks is what `build_model` checks: weights that the config names are opened and their shapes compared.
+    Nothing is downloaded for the backbone. For counting, before a run of any size.
+    """
+    vae = _build_vae(config)
+    with torch.device("meta"), _NoInitialization():
+        root = _assembled(config, vae)
+    return _filled(root, config)
+
+
+def _build_vae(config: RunConfig) -> VAE:
     vae = _require(build("vae", config.vae), "vae", root=config.model.name)
     if config.vae_ckpt_path:
         check_same("vae", config, config.vae_ckpt_path)
         load_into(vae, config.vae_ckpt_path, prefix="vae.")
+    return vae
+
+
+def _assembled(config: RunConfig, vae: VAE) -> Part:
+    root_class = lookup("model", config.model.name)
     if issubclass(root_class, Generator):
-        root = _build_generator(root_class, config, vae)
-    else:
-        adversary = build("adversary", config.adversary, channels=vae.channels)
-        root = root_class(config.model, vae=vae, adversary=adversary)
+        return _build_generator(root_class, config, vae)
+    return root_class(config.model, vae=vae, adversary=build("adversary", config.adversary, channels=vae.channels))
+
+
+def _filled(root: Part, config: RunConfig) -> Part:
     if config.pretrained_ckpt_path:
         for group in ("vae", "backbone"):
             check_same(group, config, config.pretrained_ckpt_path)

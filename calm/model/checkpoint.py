@@ -26,7 +26,7 @@ from calm.model.shipped import find_model, shared_folder
 if TYPE_CHECKING:
     from calm.config import RunConfig
 
-__all__ = ["WEIGHTS", "load_config_of", "load_into", "save_pretrained"]
+__all__ = ["WEIGHTS", "load_config_of", "load_into", "save_pretrained", "without_weights"]
 
 WEIGHTS, CONFIG = "model.safetensors", "config.yaml"
 #: folder of an export with the files that a pretrained backbone needs besides its weights
@@ -82,17 +82,21 @@ def save_pretrained(
     return folder
 
 
-def _complete_in_itself(config: RunConfig) -> RunConfig:
-    """The configuration of an export: it must not ask for the files that its weights first came from."""
+def without_weights(config: RunConfig) -> RunConfig:
+    """Return the configuration without weights from anywhere: the sizes of its parts alone."""
     parts = {
         group: dataclasses.replace(part, weights="random")
         for group in ("vae", "backbone")
         if hasattr(part := getattr(config, group), "weights")
     }
-    origins = {"vae_ckpt_path": None, "pretrained_ckpt_path": None, "ckpt_path": None, "lora": LoRAConfig()}
+    return dataclasses.replace(config, vae_ckpt_path=None, pretrained_ckpt_path=None, **parts)
+
+
+def _complete_in_itself(config: RunConfig) -> RunConfig:
+    """The configuration of an export: it must not ask for the files that its weights first came from."""
     # A model is called the same everywhere, whatever the environment says there.
     kept = {key: value for key, value in config.interpolations.items() if key != "name"}
-    return dataclasses.replace(config, **origins, **parts, interpolations=kept)
+    return dataclasses.replace(without_weights(config), ckpt_path=None, lora=LoRAConfig(), interpolations=kept)
 
 
 def load_config_of(folder: str | Path) -> RunConfig:

@@ -52,7 +52,18 @@ def test_the_stage_that_trains_a_vae_is_examined_too(shards, tmp_path):
     folders = [f"data.train={shards}", f"data.validation={shards}", f"run_dir={tmp_path / 'run'}"]
     report = examine(load_config(["experiment=tiny_vae", *folders]))
     assert report.ok, report.of(Level.ERROR)
-    assert any("not predicted" in finding.what for finding in report.of(Level.WARNING))
+    assert report.size.step_flops > 0 and [engine.strategy for engine in report.size.memory] == ["ddp"]
+    assert not [finding for finding in report.of(Level.WARNING) if finding.check == "memory"]
+
+
+def test_weights_of_a_backbone_that_are_not_on_this_disk_are_a_finding_and_its_size_is_told_all_the_same(light, monkeypatch):
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", "nowhere")
+    report = examine(load_config([*light, "vae_ckpt_path=missing", "backbone=qwen3_0p6b"]))
+    told = " ".join(finding.what for finding in report.of(Level.ERROR))
+    assert "'Qwen/Qwen3-0.6B' is not on this disk" in told and "missing" in told
+    assert report.size.trained > 596_049_920
 
 
 def test_the_command_shows_a_table_and_leaves_with_0_or_1(words, light, monkeypatch):
