@@ -1,5 +1,7 @@
 // The server's routes, as this page uses them. Errors carry the server's own sentence.
 
+const PCM_RATE = 24000; // of response_format "pcm", whatever the model's own rate
+
 async function refusal(response) {
   let message = `${response.status} ${response.statusText}`;
   try {
@@ -30,7 +32,7 @@ export async function speech(ask, signal) {
   if (!response.ok) throw await refusal(response);
   const of = (name) => response.headers.get(name);
   return {
-    rate: Number(of("x-sample-rate")),
+    rate: PCM_RATE,
     seed: Number(of("x-seed")),
     record: of("x-record-id"),
     pieces: pieces(response.body.getReader()),

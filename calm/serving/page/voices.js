@@ -6,10 +6,9 @@ const $ = (id) => document.getElementById(id);
 
 export async function listVoices(chosen) {
   const { data } = await voices();
-  const options = data.map((voice) => {
-    const option = new Option(voice.expires ? `${voice.name} (until ${voice.expires})` : voice.name, voice.id);
-    option.title = voice.description ?? "";
-    return option;
+  const options = data.filter((voice) => voice.usable).map((voice) => {
+    const more = voice.expires ? `until ${voice.expires}` : voice.description;
+    return new Option(more ? `${voice.name}: ${more}` : voice.name, voice.id);
   });
   $("voice").replaceChildren(new Option("Any voice", ""), ...options);
   if (chosen && options.some((option) => option.value === chosen)) $("voice").value = chosen;
@@ -32,7 +31,7 @@ async function keep() {
   if (missing.length) return say(`Missing: ${missing.map(([, what]) => what).join(", ")}.`, true);
   if (!$("agree").checked) return say("Without the person's consent a voice cannot be kept.", true);
   const form = new FormData();
-  form.set("audio_sample", $("clip").files[0]);
+  form.set("clip", $("clip").files[0]);
   form.set("name", $("label").value.trim());
   for (const field of ["who", "purpose", "expires"]) form.set(field, $(field).value.trim());
   $("keep").disabled = true;
