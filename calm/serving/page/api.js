@@ -2,16 +2,25 @@
 
 const PCM_RATE = 24000; // of response_format "pcm", whatever the model's own rate
 
+const KEY = "audiocalm-key"; // kept until the tab is closed
+
+export const setKey = (key) => sessionStorage.setItem(KEY, key);
+
+function send(path, options = {}) {
+  const key = sessionStorage.getItem(KEY);
+  return fetch(path, { ...options, headers: { ...options.headers, ...(key && { authorization: `Bearer ${key}` }) } });
+}
+
 async function refusal(response) {
   let message = `${response.status} ${response.statusText}`;
   try {
     message = (await response.json()).error.message;
   } catch { /* not ours: a proxy's page */ }
-  return new Error(message);
+  return Object.assign(new Error(message), { status: response.status });
 }
 
 async function json(path, options) {
-  const response = await fetch(path, options);
+  const response = await send(path, options);
   if (!response.ok) throw await refusal(response);
   return response.json();
 }
@@ -23,7 +32,7 @@ export const keepVoice = (form) => json("v1/audio/voices", { method: "POST", bod
 
 // Ask for audio; returns what is known at the start, and the pieces as they come.
 export async function speech(ask, signal) {
-  const response = await fetch("v1/audio/speech", {
+  const response = await send("v1/audio/speech", {
     method: "POST",
     headers: { "content-type": "application/json" },
     body: JSON.stringify({ ...ask, response_format: "pcm", stream_format: "audio" }),

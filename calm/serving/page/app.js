@@ -1,6 +1,6 @@
 // The form: what is asked, heard while it comes, then kept in the list. A link carries all that was asked.
 
-import { models, record, speech } from "./api.js";
+import { models, record, setKey, speech } from "./api.js";
 import { EXAMPLES, LABELS } from "./examples.js";
 import { card } from "./made.js";
 import { Player, Samples } from "./sound.js";
@@ -104,13 +104,10 @@ async function hear(clip, player, began) {
 
 async function keep(ask, clip, stopped) {
   const { answer, samples, spectrogram, firstAudio } = clip, seconds = samples.count / answer.rate;
-  let reason = stopped ? "cancelled" : null;
-  try {
-    reason ??= (await record(answer.record)).finish_reason;
-  } catch { /* the server has forgotten it */ }
+  const signed = stopped ? null : await record(answer.record).catch(() => null); // the server keeps the newest only
   const made = card({
-    ask, seconds, firstAudio, spectrogram, reason, rate: answer.rate, wav: samples.wav(answer.rate),
-    recordId: stopped ? null : answer.record, link: linkOf(ask),
+    ask, seconds, firstAudio, spectrogram, rate: answer.rate, wav: samples.wav(answer.rate), record: signed,
+    reason: stopped ? "cancelled" : signed?.finish_reason, link: linkOf(ask),
   });
   $("history").prepend(made);
   $("empty").hidden = true;
@@ -125,7 +122,26 @@ $("stop").addEventListener("click", () => running?.abort());
 $("duration").addEventListener("input", showSeconds);
 for (const choice of form.querySelectorAll("input[name=task]")) choice.addEventListener("change", showTask);
 window.addEventListener("hashchange", readLink);
+$("unlock").addEventListener("submit", (event) => {
+  event.preventDefault();
+  setKey($("key").value);
+  begin();
+});
+
+// What the server has to offer; a server with a key is asked again once there is one.
+async function begin() {
+  try {
+    const { data } = await models();
+    $("model").textContent = `Model: ${data.map(({ id }) => id).join(", ")}.`;
+    await listVoices(voice);
+    $("unlock").hidden = true;
+  } catch (error) {
+    if (error.status !== 401) return say(error.message, true);
+    if (!$("unlock").hidden) $("refused").textContent = error.message;
+    $("unlock").hidden = false;
+  }
+}
+
 ownVoices();
 const voice = readLink();
-listVoices(voice).catch((error) => say(error.message, true));
-models().then(({ data }) => ($("model").textContent = `Model: ${data.map(({ id }) => id).join(", ")}.`)).catch(() => {});
+begin();

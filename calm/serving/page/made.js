@@ -1,6 +1,6 @@
 // One finished clip in the list: what was asked, the picture, the player, and the links.
 
-export function card({ ask, wav, rate, seconds, firstAudio, spectrogram, recordId, reason, link }) {
+export function card({ ask, wav, rate, seconds, firstAudio, spectrogram, reason, record, link }) {
   const made = document.createElement("article");
   made.className = `made task-${ask.task}`;
   const text = made.appendChild(document.createElement("p"));
@@ -20,8 +20,12 @@ export function card({ ask, wav, rate, seconds, firstAudio, spectrogram, recordI
   say(`heard after ${firstAudio.toFixed(1)} s`);
   say(`seed ${ask.seed}`);
   if (ENDINGS[reason]) say(ENDINGS[reason]);
-  facts.append(anchor("Download", player.src, { download: `${ask.task}-${ask.seed}.wav` }));
-  if (recordId) facts.append(anchor("Record of origin", `v1/audio/records/${encodeURIComponent(recordId)}`, { target: "_blank", rel: "noopener" }));
+  const name = `${ask.task}-${ask.seed}.wav`;
+  facts.append(anchor("Download", player.src, { download: name }));
+  if (record) {
+    const file = new Blob([JSON.stringify(record)], { type: "application/json" });
+    facts.append(anchor("Signed record", URL.createObjectURL(file), { download: `${name}.provenance.json` }));
+  }
   facts.append(anchor("Link to this", link));
   return made;
 }
