@@ -19,26 +19,28 @@ async function refusal(response) {
   return Object.assign(new Error(message), { status: response.status });
 }
 
-async function json(path, options) {
+async function ask(path, options) {
   const response = await send(path, options);
   if (!response.ok) throw await refusal(response);
-  return response.json();
+  return response;
 }
+
+const json = async (path, options) => (await ask(path, options)).json();
 
 export const models = () => json("v1/models");
 export const voices = () => json("v1/audio/voices");
-export const record = (id) => json(`v1/audio/records/${encodeURIComponent(id)}`);
+// Kept as the text that was signed.
+export const record = async (id) => (await ask(`v1/audio/records/${encodeURIComponent(id)}`)).text();
 export const keepVoice = (form) => json("v1/audio/voices", { method: "POST", body: form });
 
 // Ask for audio; returns what is known at the start, and the pieces as they come.
-export async function speech(ask, signal) {
-  const response = await send("v1/audio/speech", {
+export async function speech(wish, signal) {
+  const response = await ask("v1/audio/speech", {
     method: "POST",
     headers: { "content-type": "application/json" },
-    body: JSON.stringify({ ...ask, response_format: "pcm", stream_format: "audio" }),
+    body: JSON.stringify({ ...wish, response_format: "pcm", stream_format: "audio" }),
     signal,
   });
-  if (!response.ok) throw await refusal(response);
   const of = (name) => response.headers.get(name);
   return {
     rate: PCM_RATE,

@@ -107,7 +107,7 @@ async function keep(ask, clip, stopped) {
   const signed = stopped ? null : await record(answer.record).catch(() => null); // the server keeps the newest only
   const made = card({
     ask, seconds, firstAudio, spectrogram, rate: answer.rate, wav: samples.wav(answer.rate), record: signed,
-    reason: stopped ? "cancelled" : signed?.finish_reason, link: linkOf(ask),
+    reason: stopped ? "cancelled" : signed && JSON.parse(signed).finish_reason, link: linkOf(ask),
   });
   $("history").prepend(made);
   $("empty").hidden = true;

@@ -23,7 +23,7 @@ export function card({ ask, wav, rate, seconds, firstAudio, spectrogram, reason,
   const name = `${ask.task}-${ask.seed}.wav`;
   facts.append(anchor("Download", player.src, { download: name }));
   if (record) {
-    const file = new Blob([JSON.stringify(record)], { type: "application/json" });
+    const file = new Blob([record], { type: "application/json" });
     facts.append(anchor("Signed record", URL.createObjectURL(file), { download: `${name}.provenance.json` }));
   }
   facts.append(anchor("Link to this", link));
