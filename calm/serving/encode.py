@@ -35,10 +35,7 @@ CODING = {"mp3": {"compression_level": 0.6, "bitrate_mode": "CONSTANT"}, "opus":
 
 
 class Encoder(Protocol):
-    """Pieces of one clip, in order. ``sample_rate`` and ``channels`` are those of the bytes."""
-
-    sample_rate: int
-    channels: int
+    """Pieces of one clip, in order."""
 
     def encode(self, waveform: Waveform) -> tuple[Pcm, bytes]:
         """The samples [S, A] of a piece as they are sent, and the bytes that now stand; either may be empty."""
@@ -68,7 +65,6 @@ class RawEncoder:
     """Little-endian 16-bit samples at ``PCM_RATE``, mono, without a header."""
 
     def __init__(self, *, sample_rate: int) -> None:
-        self.sample_rate, self.channels = PCM_RATE, 1
         same = sample_rate == PCM_RATE
         self._resampler = None if same else soxr.ResampleStream(sample_rate, PCM_RATE, 1, dtype="float32")
 
@@ -89,7 +85,7 @@ class WavEncoder:
     """WAV whose length is unknown: the largest sizes stand in, and players read to the end of the stream."""
 
     def __init__(self, *, sample_rate: int, channels: int, provenance: Provenance) -> None:
-        self.sample_rate, self.channels = sample_rate, channels
+        self._channels = channels
         self._header = _wav_header(sample_rate, channels, provenance)
 
     def encode(self, waveform: Waveform) -> tuple[Pcm, bytes]:
@@ -98,14 +94,14 @@ class WavEncoder:
         return pcm, header + pcm.tobytes()
 
     def finish(self) -> tuple[Pcm, bytes]:
-        return np.zeros((0, self.channels), dtype=np.int16), b""
+        return np.zeros((0, self._channels), dtype=np.int16), b""
 
 
 class FileEncoder:
     """MP3 or Opus as libsndfile writes them: MP3 frame by frame, Opus in pages of a second."""
 
     def __init__(self, format: str, *, sample_rate: int, channels: int, provenance: Provenance) -> None:
-        self.sample_rate, self.channels = sample_rate, channels
+        self._channels = channels
         container, coding = FORMATS[format]
         self._sink = _Sink()
         self._file = soundfile.SoundFile(
@@ -126,7 +122,7 @@ class FileEncoder:
 
     def finish(self) -> tuple[Pcm, bytes]:
         self._file.close()
-        return np.zeros((0, self.channels), dtype=np.int16), self._sink.drain()
+        return np.zeros((0, self._channels), dtype=np.int16), self._sink.drain()
 
 
 class _Sink(io.RawIOBase):

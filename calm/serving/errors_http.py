@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -10,12 +11,14 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from calm.errors import CalmError, ConsentError, DataError, InputError
+from calm.errors import Busy, CalmError, Closing, ConsentError, DataError, InputError
 
 __all__ = ["HttpError", "error_response", "from_calm", "install"]
 
 _log = logging.getLogger(__name__)
 
+#: characters of a message
+MAX_MESSAGE = 1000
 #: what a call of the engine names an argument -> what the request names it
 PARAMS = {"text": "input", "reference": "ref_audio", "task": "task"}
 TYPES = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
@@ -42,12 +45,17 @@ def error_response(error: HTTPException) -> JSONResponse:
     status = error.status_code
     kind = TYPES.get(status, "server_error" if status >= 500 else "invalid_request_error")
     said = {
-        "message": str(error.detail),
+        "message": _printable(error.detail),
         "type": kind,
-        "param": getattr(error, "param", None),
+        "param": _printable(param) if (param := getattr(error, "param", None)) else None,
         "code": getattr(error, "code", None),
     }
     return JSONResponse({"error": said}, status_code=status, headers=error.headers)
+
+
+def _printable(text: object) -> str:
+    """Short, and valid Unicode: what a request says of itself need not be."""
+    return str(text)[:MAX_MESSAGE].encode("utf-8", "replace").decode()
 
 
 def from_calm(error: CalmError, *, param: str | None = None) -> HttpError:
@@ -61,6 +69,11 @@ def from_calm(error: CalmError, *, param: str | None = None) -> HttpError:
     where = str(error.where or "")
     param = param or PARAMS.get(where) or (where if where.isidentifier() else None)
     message = ". ".join(parts)
+    if isinstance(error, Busy):
+        wait = {"Retry-After": str(math.ceil(error.retry_seconds))}
+        return HttpError(429, f"{error.what}. {error.hint}", code="busy", headers=wait)
+    if isinstance(error, Closing):
+        return HttpError(503, "The server is shutting down", code="shutting_down", headers={"Retry-After": "5"})
     if isinstance(error, ConsentError):
         return HttpError(403, message, param=param, code="consent")
     if isinstance(error, InputError | DataError):

@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
-from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from calm.serving.errors_http import HttpError, error_response
-from calm.serving.settings import ServerSettings
 
-__all__ = ["PAGE_POLICY", "Guard", "Traffic"]
+if TYPE_CHECKING:
+    from calm.serving.service import Service
+
+__all__ = ["OPEN", "Guard"]
 
 #: answered while the server drains, so that it can be watched, and records can be fetched
 WATCHED = ("/health", "/metrics", "/v1/audio/records/")
@@ -33,36 +35,19 @@ HEADERS = {
 }
 
 
-@dataclass
-class Traffic:
-    """Requests that are being answered, and whether new ones still are."""
-
-    draining: bool = False
-    active: int = 0
-    idle: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def begin(self) -> None:
-        self.active += 1
-        self.idle.clear()
-
-    def end(self) -> None:
-        self.active -= 1
-        if not self.active:
-            self.idle.set()
-
-
 class Guard:
     """ASGI middleware around the whole application."""
 
-    def __init__(self, app: ASGIApp, *, settings: ServerSettings, traffic: Traffic) -> None:
-        self._app, self._settings, self._traffic = app, settings, traffic
-        self._keys = [_digest(key) for key in settings.api_keys]
+    def __init__(self, app: ASGIApp, *, service: Service, open_paths: frozenset[str]) -> None:
+        self._app, self._settings, self._traffic = app, service.settings, service.traffic
+        self._measures, self._open_paths = service.measures, open_paths
+        self._keys = [_digest(key) for key in service.settings.api_keys]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        send = _with_headers(send)
+        send = self._with_headers(send)
         try:
             self._check(scope)
         except HttpError as refusal:
@@ -79,12 +64,21 @@ class Guard:
         if self._traffic.draining and not path.startswith(WATCHED):
             closing = {"Connection": "close", "Retry-After": "5"}
             raise HttpError(503, "The server is shutting down", code="shutting_down", headers=closing)
+        self._check_host(headers)
         self._check_origin(headers)
-        if self._keys and path not in OPEN and not path.startswith("/page/"):
+        if self._keys and path not in self._open_paths:
             self._check_key(headers)
         length = headers.get("content-length", "0")
         if length.isdigit() and int(length) > self._settings.max_body_bytes:
             raise self._too_large()
+
+    def _check_host(self, headers: Headers) -> None:
+        """A page can give a name of its own to this address; a browser then takes the two for one."""
+        allowed = self._settings.allowed_hosts
+        host = headers.get("host", "")
+        name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
+        if "*" not in allowed and name.lower() not in allowed:
+            raise HttpError(403, "This server is not known by that name", code="host")
 
     def _check_origin(self, headers: Headers) -> None:
         """Browsers let any page send forms to a local server; they also say which page it was."""
@@ -136,16 +130,17 @@ class Guard:
 
         return limited
 
+    def _with_headers(self, send: Send) -> Send:
+        async def sending(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                if message["status"] >= 400:
+                    self._measures.refused(message["status"])
+                headers = MutableHeaders(scope=message)
+                for name, value in HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
 
-def _with_headers(send: Send) -> Send:
-    async def sending(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            headers = MutableHeaders(scope=message)
-            for name, value in HEADERS.items():
-                headers.setdefault(name, value)
-        await send(message)
-
-    return sending
+        return sending
 
 
 def _digest(key: str) -> bytes:

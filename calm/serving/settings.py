@@ -30,8 +30,6 @@ class ServerSettings:
         provenance: parts of ``calm.safety.settings.PARTS`` that audio gets.
         max_connections: open connections.
         max_body_bytes: of a request.
-        max_text_characters: of ``input``.
-        max_duration_seconds: of ``duration``.
         max_reference_seconds: of a reference clip.
         header_seconds, body_seconds: a request's head and its body must have arrived within this time.
         write_seconds: a client that takes nothing for so long is dropped.
@@ -50,8 +48,6 @@ class ServerSettings:
     provenance: tuple[str, ...] = PARTS
     max_connections: int = 512
     max_body_bytes: int = 16 << 20
-    max_text_characters: int = 4096
-    max_duration_seconds: float = 300.0
     max_reference_seconds: float = 60.0
     header_seconds: float = 15.0
     body_seconds: float = 60.0
@@ -61,9 +57,9 @@ class ServerSettings:
     max_voices: int = 1000
 
     def __post_init__(self) -> None:
-        for name in ("max_connections", "max_body_bytes", "max_text_characters", "num_records"):
+        for name in ("max_connections", "max_body_bytes", "num_records"):
             _require(getattr(self, name) >= 1, name, "1 or more")
-        for name in ("max_duration_seconds", "max_reference_seconds", "header_seconds", "body_seconds", "write_seconds"):
+        for name in ("max_reference_seconds", "header_seconds", "body_seconds", "write_seconds"):
             _require(getattr(self, name) > 0, name, "above 0")
         _require(self.drain_seconds >= 0, "drain_seconds", "0 or more")
         _require(0 <= self.port <= 65535, "port", "0 to 65535")
