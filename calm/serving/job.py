@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from calm.generation.clips import Clips
+from calm.generation.course import Block
 from calm.generation.plan import Plan
-from calm.generation.sampler import Block
 from calm.serving.limits import Limits
 from calm.serving.stream import Stream
 
