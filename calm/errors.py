@@ -6,8 +6,10 @@ import difflib
 from collections.abc import Iterable
 
 __all__ = [
+    "Busy",
     "CalmError",
     "CheckpointError",
+    "Closing",
     "ConfigError",
     "ConsentError",
     "DataError",
@@ -74,6 +76,18 @@ class ConsentError(CalmError):
 
 class ProvenanceError(CalmError):
     """A key, a certificate or a record of origin that cannot be used, or does not fit its file."""
+
+
+class Busy(CalmError):
+    """A request that was refused because too many wait already; it may be sent again after ``retry_seconds``."""
+
+    def __init__(self, what: str, *, retry_seconds: float, **rest) -> None:
+        super().__init__(what, hint=f"try again in {retry_seconds:.0f} s", **rest)
+        self.retry_seconds = retry_seconds
+
+
+class Closing(CalmError):
+    """A request that came while the engine is stopping, or before it was started."""
 
 
 def did_you_mean(name: str, allowed: Iterable[str]) -> str | None:

@@ -2,5 +2,6 @@
 
 from calm.backbone.base import Backbone, Residual
 from calm.backbone.cache import Cache
+from calm.backbone.joint_cache import JointCache
 
-__all__ = ["Backbone", "Cache", "Residual"]
+__all__ = ["Backbone", "Cache", "JointCache", "Residual"]

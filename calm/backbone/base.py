@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from torch import Tensor
 
 from calm.backbone.cache import Cache
+from calm.backbone.joint_cache import JointCache
 from calm.part import Part
 from calm.text import Tokenizer
 
@@ -41,9 +42,9 @@ class Backbone(Part):
         x: Tensor,
         *,
         positions: Tensor,
-        mask: Tensor | None = None,
+        mask: Tensor | Sequence[Tensor | None] | None = None,
         residual: Residual | None = None,
-        cache: Cache | None = None,
+        cache: Cache | JointCache | None = None,
     ) -> Tensor:
         """Run all layers and the final norm.
 
@@ -54,7 +55,8 @@ class Backbone(Part):
                 FlexAttention ``BlockMask`` is accepted as well.
             residual: per-layer hook of the expert.
             cache: keys and values of earlier rows. The new rows are written behind them as scratch:
-                the next pass overwrites them unless the caller commits them.
+                the next pass overwrites them unless the caller commits them. Rows attend through
+                ``cache.attend``. Of a ``JointCache`` the masks are one per cache.
 
         Returns: hidden states [B, N, D].
         """

@@ -14,6 +14,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from calm.backbone.attention import attend
 from calm.sequence import Rows
 
 __all__ = ["Cache"]
@@ -61,6 +62,10 @@ class Cache:
         self.keys[layer, :, :, self._length : end] = keys
         self.values[layer, :, :, self._length : end] = values
         return self.keys[layer, :, :, :end], self.values[layer, :, :, :end]
+
+    def attend(self, layer: int, queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
+        """Write new rows and let them attend to all rows: queries [B, H, N, d] -> [B, H, N, d]."""
+        return attend(queries, *self.write(layer, keys, values), mask)
 
     def commit_prefix(self, rows: Rows) -> None:
         """Keep the scratch of the last pass as reference and text."""

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from einops import rearrange, repeat
+from einops import rearrange
 from torch import Tensor, nn
 
+from calm.backbone.attention import attend
 from calm.backbone.base import Residual
 from calm.backbone.cache import Cache
 
-__all__ = ["Layer", "RMSNorm", "Rotary", "attend", "rotary"]
+__all__ = ["Layer", "RMSNorm", "Rotary", "rotary"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,40 +39,6 @@ def rotary(positions: Tensor, *, head_dim: int, base: float, dtype: torch.dtype)
     exponent = torch.arange(0, head_dim, 2, device=positions.device, dtype=exact) / head_dim
     angle = positions[:, None, :, None].to(exact) * base**-exponent
     return Rotary(cos=angle.cos().to(dtype), sin=angle.sin().to(dtype))
-
-
-def attend(q: Tensor, k: Tensor, v: Tensor, mask) -> Tensor:
-    """Attention of q [B, H, N, d] to k, v [B, Hkv, Nk, d]; the type of the mask chooses the kernel.
-
-    Args:
-        mask: None, bool [B, N, Nk], or a FlexAttention ``BlockMask`` (CUDA).
-    """
-    grouped = q.shape[1] != k.shape[1]
-    if mask is None or isinstance(mask, Tensor):
-        mask = None if mask is None else mask[:, None]
-        if v.dtype is torch.bfloat16 and v.device.type == "cpu" and v.requires_grad:
-            return _attend_by_products(q.to(v), k.to(v), v, mask)
-        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, enable_gqa=grouped)
-    return _flex_attention()(q, k, v, block_mask=mask, enable_gqa=grouped)
-
-
-def _attend_by_products(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
-    """Attention by plain products: in bfloat16 on a CPU 4 times as fast, forward and backward, as the fused kernel."""
-    groups = q.shape[1] // k.shape[1]
-    k, v = (repeat(x, "b h n d -> b (h g) n d", g=groups) for x in (k, v))
-    scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
-    if mask is not None:
-        # Not -inf: a row that sees nothing would become NaN.
-        scores = scores.masked_fill(~mask, -1e4)
-    return scores.softmax(dim=-1) @ v
-
-
-@functools.cache
-def _flex_attention():
-    """FlexAttention, compiled once: called eagerly it would materialise all scores."""
-    from torch.nn.attention.flex_attention import flex_attention
-
-    return torch.compile(flex_attention, dynamic=True)
 
 
 class RMSNorm(nn.RMSNorm):
@@ -101,9 +67,8 @@ class Attention(nn.Module):
             for project in (self.q_proj, self.k_proj, self.v_proj)
         )
         q, k = rotary(self.q_norm(q)), rotary(self.k_norm(k))
-        if cache is not None:
-            k, v = cache.write(layer, k, v)
-        return self.o_proj(rearrange(attend(q, k, v, mask), "b h n d -> b n (h d)"))
+        y = attend(q, k, v, mask) if cache is None else cache.attend(layer, q, k, v, mask)
+        return self.o_proj(rearrange(y, "b h n d -> b n (h d)"))
 
 
 class FeedForward(nn.Module):

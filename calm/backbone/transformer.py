@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 
 from calm.backbone.base import Backbone, Residual
 from calm.backbone.cache import Cache
+from calm.backbone.joint_cache import JointCache
 from calm.backbone.layers import Layer, RMSNorm, rotary
 from calm.errors import ConfigError
 from calm.registry import register
@@ -83,9 +85,9 @@ class Transformer(Backbone):
         x: Tensor,
         *,
         positions: Tensor,
-        mask: Tensor | None = None,
+        mask: Tensor | Sequence[Tensor | None] | None = None,
         residual: Residual | None = None,
-        cache: Cache | None = None,
+        cache: Cache | JointCache | None = None,
     ) -> Tensor:
         table = rotary(positions, head_dim=self.head_dim, base=self.rope_base, dtype=x.dtype)
         for index, layer in enumerate(self.layers):

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from calm.generation.sampler import Settings, sample_blocks
+from calm.generation.course import Settings
+from calm.generation.sampler import sample_blocks
 from calm.model.flow import Targets, aggregate_losses
 from calm.model.generator import Generator
 from calm.types import TASKS, Batch, Task

@@ -22,7 +22,8 @@ import torch
 from calm.config import load_config_file, save_config
 from calm.errors import CheckpointError, InputError
 from calm.generation.config import SamplerConfig
-from calm.generation.sampler import Settings, sample_blocks
+from calm.generation.course import Settings
+from calm.generation.sampler import sample_blocks
 from calm.model.flow import Targets, target_latents
 from calm.model.generator import Generator
 from calm.types import Batch, Task

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from calm.generation.course import Block
 from calm.generation.ends import Ends
 from calm.generation.plan import Plan
 from calm.generation.request import FinishReason
-from calm.generation.sampler import Block
 from calm.generation.silence import SilenceTail
 from calm.model.generator import Generator
 from calm.vae import VAE

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from torch import Tensor
 
+from calm.generation.course import Block
 from calm.generation.plan import Plan
 from calm.generation.repetition import RepetitionGate
 from calm.generation.request import FinishReason, Request
-from calm.generation.sampler import Block
 
 __all__ = ["Ends"]
 

@@ -109,7 +109,7 @@ class AudioCALM:
         is checked as it grows, see ``SamplerConfig.self_check``.
         """
         started = time.perf_counter()
-        plan = self._plan(text, task, options)
+        plan = self.plan(text, task=task, **options)
         clips = Clips(self.model, plan, gather=GATHERED_BLOCKS)
         pieces = []
         for block in self._blocks(plan):
@@ -141,7 +141,7 @@ class AudioCALM:
         if not isinstance(text, str):
             raise InputError("Streaming takes one prompt", where="text", hint="use generate() for batches")
         # Planned here, not at the first piece: a bad argument is refused by the call itself.
-        return self._stream(self._plan(text, task, options))
+        return self._stream(self.plan(text, task=task, **options))
 
     def _stream(self, plan: Plan) -> Iterator[Waveform]:
         clips = Clips(self.model, plan, gather=1)
@@ -152,7 +152,8 @@ class AudioCALM:
             if clips.done:
                 return
 
-    def _plan(self, text: str | Sequence[str], task: str, options: dict) -> Plan:
+    def plan(self, text: str | Sequence[str], *, task: str, **options) -> Plan:
+        """Check the arguments of ``generate`` and resolve them, without generating. Raises InputError."""
         call = Call(text=text, task=Task.parse(task), **_known(options))
         return make_plan(
             self.model, self.sampler, call, text_style=self.text_style, trained_seconds=self.trained_seconds

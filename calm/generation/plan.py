@@ -14,9 +14,9 @@ from calm.audio.transforms import resample, to_channels
 from calm.errors import InputError
 from calm.generation.checks import LIMITS, MAX_DURATION_SECONDS, check, check_texts
 from calm.generation.config import SamplerConfig
+from calm.generation.course import Settings
 from calm.generation.repetition import spoken_repeats
 from calm.generation.request import Request, VoiceReference
-from calm.generation.sampler import Settings
 from calm.model.generator import Generator
 from calm.model.prompt import Prompt
 from calm.text import describe, normalize, tidy

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Sequence
 
 from torch import Tensor
 
-__all__ = ["GRIDS", "ORDERS", "SOLVERS", "solve", "time_grid"]
+__all__ = ["GRIDS", "ORDERS", "SOLVERS", "solve", "time_grid", "trajectory"]
 
-#: velocity(x, t) with a float t
-Velocity = Callable[[Tensor, float], Tensor]
+#: yields (x, t) with a float t, is sent the velocity there, and returns the end
+Trajectory = Generator[tuple[Tensor, float], Tensor, Tensor]
+#: the velocities at as many points (x, t)
+Velocities = Callable[[Sequence[tuple[Tensor, float]]], Sequence[Tensor]]
 
 SWAY = -1.0
 
@@ -29,12 +31,13 @@ def time_grid(num_steps: int, *, grid: str) -> list[float]:
     return [0.0, *(GRIDS[grid](step / num_steps) for step in range(1, num_steps)), 1.0]
 
 
-def _euler(velocity: Velocity, x: Tensor, t: float, dt: float) -> Tensor:
-    return x + dt * velocity(x, t)
+def _euler(x: Tensor, t: float, dt: float) -> Trajectory:
+    return x + dt * (yield x, t)
 
 
-def _midpoint(velocity: Velocity, x: Tensor, t: float, dt: float) -> Tensor:
-    return x + dt * velocity(x + dt / 2 * velocity(x, t), t + dt / 2)
+def _midpoint(x: Tensor, t: float, dt: float) -> Trajectory:
+    half = x + dt / 2 * (yield x, t)
+    return x + dt * (yield half, t + dt / 2)
 
 
 SOLVERS = {"euler": _euler, "midpoint": _midpoint}
@@ -42,9 +45,29 @@ SOLVERS = {"euler": _euler, "midpoint": _midpoint}
 ORDERS = {"euler": 1, "midpoint": 2}
 
 
-def solve(velocity: Velocity, noise: Tensor, *, num_steps: int, solver: str, grid: str) -> Tensor:
-    """Integrate dx/dt = velocity(x, t) from ``noise`` at t = 0 to t = 1. The state keeps its own type."""
+def trajectory(noise: Tensor, *, num_steps: int, solver: str, grid: str) -> Trajectory:
+    """Integrate dx/dt = v(x, t) from ``noise`` at t = 0 to t = 1: asks for velocities, returns the end.
+
+    The state keeps its own type.
+    """
     step, x = SOLVERS[solver], noise
     for t, following in itertools.pairwise(time_grid(num_steps, grid=grid)):
-        x = step(velocity, x, t, following - t)
+        x = yield from step(x, t, following - t)
     return x
+
+
+def solve(velocities: Velocities, trajectories: Sequence[Trajectory]) -> list[Tensor]:
+    """Follow trajectories side by side to their ends, with one call of ``velocities`` for all in every step.
+
+    One that has ended before the others stands still at its last question; the answer is not used.
+    """
+    ends: list[Tensor | None] = [None] * len(trajectories)
+    asked = [next(one) for one in trajectories]
+    while any(end is None for end in ends):
+        for index, velocity in enumerate(velocities(asked)):
+            if ends[index] is None:
+                try:
+                    asked[index] = trajectories[index].send(velocity)
+                except StopIteration as stop:
+                    ends[index] = stop.value
+    return ends

@@ -7,6 +7,7 @@ The noisy block itself goes through the backbone at every ODE step, attending to
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,10 +15,11 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
+from calm.model.branch import Branch, frame_times
 from calm.model.flow import Targets
-from calm.model.generator import Branch, Generator, GeneratorConfig
+from calm.model.generator import Generator, GeneratorConfig
 from calm.model.prompt import Prompt
-from calm.model.rollout import Rollout
+from calm.model.rollout import JointRollout, Rollout
 from calm.registry import register
 from calm.sequence import training_rows
 
@@ -77,21 +79,24 @@ class ARFlow(Generator):
     def open(self, prompt: Prompt, *, block_size: int, window_blocks: int | None = None) -> Branch:
         return ARFlowBranch(self, Rollout(self, prompt, block_size=block_size, window_blocks=window_blocks))
 
+    def join(self, branches: Sequence[ARFlowBranch]) -> Branch:
+        return ARFlowBranch(self, JointRollout(self, [branch.rollout for branch in branches]))
+
 
 class ARFlowBranch(Branch):
     """Every velocity is a pass of K noisy rows against the cache; every append a pass of K clean rows."""
 
-    def __init__(self, model: ARFlow, rollout: Rollout) -> None:
+    def __init__(self, model: ARFlow, rollout: Rollout | JointRollout) -> None:
         self.model, self.rollout = model, rollout
 
     def velocity(self, noisy: Tensor, time: Tensor) -> Tensor:
-        frames = time[:, None].expand(noisy.shape[:2])
+        frames = frame_times(noisy, time)
         x = self.model.embed_audio(noisy, frames, segment=NOISY_SEGMENT)
         hidden = self.rollout.run(x)
         return self.model.head(hidden, noisy=noisy.to(hidden.dtype), time=frames)
 
-    def append(self, block: Tensor, *, time: float = 1.0) -> Tensor:
-        x = self.model.embed_audio(block, torch.full_like(block[..., 0], time), segment=CLEAN_SEGMENT)
+    def append(self, block: Tensor, *, time: Tensor | float = 1.0) -> Tensor:
+        x = self.model.embed_audio(block, frame_times(block, time), segment=CLEAN_SEGMENT)
         hidden = self.rollout.run(x)
         self.rollout.commit()
         return self.model.stop(hidden)

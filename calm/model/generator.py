@@ -6,7 +6,7 @@ Subclasses say where the flow runs: in the backbone (`ar_flow`) or in the head (
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -18,6 +18,7 @@ from calm.errors import ConfigError
 from calm.expert import Expert
 from calm.head import FlowHead, StopHead
 from calm.head.base import TimeEmbedding
+from calm.model.branch import Branch
 from calm.model.distributed import Window
 from calm.model.flow import FlowTerms, Targets, aggregate_losses, home_of, noise_bins, target_latents
 from calm.model.prompt import Prompt
@@ -27,7 +28,7 @@ from calm.sequence import Rows, allow, block_mask, prefix_rows
 from calm.types import Batch, Task
 from calm.vae import VAE
 
-__all__ = ["Branch", "Generator", "GeneratorConfig"]
+__all__ = ["Generator", "GeneratorConfig"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,21 +77,6 @@ class GeneratorConfig:
         if (total := sum(getattr(self, key) for key in drops)) > 1 + 1e-9:
             where = ", ".join(f"model.{key}" for key in drops)
             raise ConfigError(f"Dropped shares sum to {total:g}", where=where, allowed="a sum of at most 1")
-
-
-class Branch:
-    """Abstract cached rollout of one batch of prompts, block after block. Made by ``Generator.open``."""
-
-    def velocity(self, noisy: Tensor, time: Tensor) -> Tensor:
-        """One network evaluation: x_t [B, K, C] of the current block at time [B] -> velocity [B, K, C]."""
-        raise NotImplementedError
-
-    def append(self, block: Tensor, *, time: float = 1.0) -> Tensor:
-        """Take the finished block [B, K, C] into the history; return stop logits [B, K].
-
-        ``time``: the t that the block is said to be at. Below 1 it counts as noised, and weighs less.
-        """
-        raise NotImplementedError
 
 
 class Generator(Part):
@@ -287,6 +273,10 @@ class Generator(Part):
         Args:
             block_size: K. window_blocks: sliding history; None for all.
         """
+
+    @abstractmethod
+    def join(self, branches: Sequence[Branch]) -> Branch:
+        """One branch over the rows of several of one block size, for their current block: until its ``append``."""
 
     def _drop_conditions(self, prompt: Prompt, generator: torch.Generator | None) -> Prompt:
         u = torch.rand(len(prompt), generator=generator, device=home_of(generator, prompt.task)).to(prompt.task.device)

@@ -8,6 +8,7 @@ next, and a small network runs all ODE steps (MAR, Li et al., 2024).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,10 +16,11 @@ import torch
 from einops import rearrange, repeat
 from torch import Tensor, nn
 
+from calm.model.branch import Branch, frame_times
 from calm.model.flow import Targets
-from calm.model.generator import Branch, Generator, GeneratorConfig
+from calm.model.generator import Generator, GeneratorConfig
 from calm.model.prompt import Prompt
-from calm.model.rollout import Rollout
+from calm.model.rollout import JointRollout, Rollout
 from calm.registry import register
 from calm.sequence import training_rows
 
@@ -78,24 +80,45 @@ class HeadFlow(Generator):
         return rearrange(velocity, "b m n k c -> b m (n k) c")
 
     def open(self, prompt: Prompt, *, block_size: int, window_blocks: int | None = None) -> Branch:
-        return HeadFlowBranch(self, Rollout(self, prompt, block_size=block_size, window_blocks=window_blocks))
+        rollout = Rollout(self, prompt, block_size=block_size, window_blocks=window_blocks)
+        hidden = rollout.run(self.start_block(len(prompt), block_size))
+        rollout.commit()
+        return HeadFlowBranch(self, rollout, hidden)
+
+    def join(self, branches: Sequence[HeadFlowBranch]) -> Branch:
+        return _JointBranch(self, branches)
 
 
 class HeadFlowBranch(Branch):
-    """Every velocity is a pass of the head only; every append one pass of K rows through the backbone."""
+    """Every velocity is a pass of the head only; every append one pass of K rows through the backbone.
 
-    def __init__(self, model: HeadFlow, rollout: Rollout) -> None:
-        self.model, self.rollout = model, rollout
-        self._advance(model.start_block(len(rollout.task), rollout.block_size))
+    Args:
+        hidden: states [B, K, D] of the backbone that condition the current block.
+    """
+
+    def __init__(self, model: HeadFlow, rollout: Rollout | JointRollout, hidden: Tensor) -> None:
+        self.model, self.rollout, self.hidden = model, rollout, hidden
 
     def velocity(self, noisy: Tensor, time: Tensor) -> Tensor:
-        frames = time[:, None].expand(noisy.shape[:2])
-        return self.model.head(self.hidden, noisy=noisy.to(self.hidden.dtype), time=frames)
+        return self.model.head(self.hidden, noisy=noisy.to(self.hidden.dtype), time=frame_times(noisy, time))
 
-    def append(self, block: Tensor, *, time: float = 1.0) -> Tensor:
-        self._advance(self.model.embed_audio(block, torch.full_like(block[..., 0], time), segment=CLEAN_SEGMENT))
+    def append(self, block: Tensor, *, time: Tensor | float = 1.0) -> Tensor:
+        self.hidden = self.rollout.run(self.model.embed_audio(block, frame_times(block, time), segment=CLEAN_SEGMENT))
+        self.rollout.commit()
         return self.model.stop(self.hidden)
 
-    def _advance(self, x: Tensor) -> None:
-        self.hidden = self.rollout.run(x)
-        self.rollout.commit()
+
+class _JointBranch(HeadFlowBranch):
+    """Leaves every branch with the states of its own rows."""
+
+    def __init__(self, model: HeadFlow, branches: Sequence[HeadFlowBranch]) -> None:
+        rollout = JointRollout(model, [branch.rollout for branch in branches])
+        super().__init__(model, rollout, torch.cat([branch.hidden for branch in branches]))
+        self._branches = tuple(branches)
+
+    def append(self, block: Tensor, *, time: Tensor | float = 1.0) -> Tensor:
+        stop = super().append(block, time=time)
+        parts = self.hidden.split([len(branch.hidden) for branch in self._branches])
+        for branch, hidden in zip(self._branches, parts, strict=True):
+            branch.hidden = hidden
+        return stop

@@ -1,11 +1,14 @@
-"""`Rollout`: the cached passes of one batch of prompts through the backbone, block after block."""
+"""`Rollout`: the cached passes of one batch of prompts through the backbone, block after block; `JointRollout`: of several."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor
 
+from calm.backbone import JointCache
 from calm.model.prompt import Prompt
 from calm.sequence import Rows, allow, block_rows
 from calm.sequence.layout import CLEAN
@@ -13,10 +16,11 @@ from calm.sequence.layout import CLEAN
 if TYPE_CHECKING:
     from calm.model.generator import Generator
 
-__all__ = ["Rollout"]
+__all__ = ["JointRollout", "Rollout"]
 
 #: blocks allocated at first; the cache grows when a clip is longer
 INITIAL_BLOCKS = 64
+_UNKNOWN = object()
 
 
 class Rollout:
@@ -53,13 +57,15 @@ class Rollout:
 
     def run(self, x: Tensor) -> Tensor:
         """Pass the K rows [B, K, D] of the current block against the cache; nothing is kept."""
+        if self._residual is _UNKNOWN:
+            self._residual = self.model.generation_residual(self.rows, self.task)
         return self.model.backbone(
-            x, positions=self._rows.position, mask=self._mask, residual=self._residual, cache=self.cache
+            x, positions=self.rows.position, mask=self.mask, residual=self._residual, cache=self.cache
         )
 
     def commit(self) -> None:
         """Keep the rows of the last pass as history and go on to the next block."""
-        self.cache.commit_block(self._rows)
+        self.cache.commit_block(self.rows)
         self.block += 1
         if self.window_blocks is not None and self.block > self.window_blocks:
             self.cache.move_prefix((self.block - self.window_blocks) * self.block_size)
@@ -67,15 +73,47 @@ class Rollout:
 
     def _begin_block(self) -> None:
         """What all passes of a block share: its rows, whom they see, and which of them go through the expert."""
-        self._rows = block_rows(
+        self.rows = block_rows(
             start=self.start, first_block=self.block, num_blocks=1, block_size=self.block_size, copy=CLEAN
         )
-        self._mask = self._visible(self._rows)
-        self._residual = self.model.generation_residual(self._rows, self.task)
+        self.mask = self._visible(self.rows)
+        # Found at the first pass: a `JointRollout` routes the rows of all its requests at once.
+        self._residual = _UNKNOWN
 
     def _visible(self, rows: Rows) -> Tensor | None:
-        """For one request, or equal lengths, the mask degenerates to "everything cached is visible"."""
-        keys = Rows.concatenate([self.cache.rows, rows])
-        if self.model.history is None and bool(keys.valid.all()):
+        """Everything cached is visible, but padding and what lies before a limited history."""
+        if self.model.history is not None:
+            return allow(rows, Rows.concatenate([self.cache.rows, rows]), history=self.model.history)
+        valid = self.cache.rows.valid
+        if bool(valid.all()):
             return None
-        return allow(rows, keys, history=self.model.history)
+        keys = torch.cat([valid, rows.valid], dim=1)
+        return keys[:, None, :].expand(-1, len(rows), -1)
+
+
+class JointRollout:
+    """Rollouts of several batches of prompts, at blocks of their own, in one pass.
+
+    Args:
+        rollouts: of one block size, in the order of the rows that ``run`` takes. Holds until one of them is used
+            without the others.
+    """
+
+    def __init__(self, model: Generator, rollouts: Sequence[Rollout]) -> None:
+        self.model, self.rollouts = model, tuple(rollouts)
+        rows = Rows.stack([rollout.rows for rollout in rollouts])
+        self._positions = rows.position
+        self._residual = model.generation_residual(rows, torch.cat([rollout.task for rollout in rollouts]))
+        self._masks = [rollout.mask for rollout in rollouts]
+        self._cache = JointCache([rollout.cache for rollout in rollouts])
+
+    def run(self, x: Tensor) -> Tensor:
+        """Pass the K rows [B, K, D] of the current blocks of all against their caches; nothing is kept."""
+        return self.model.backbone(
+            x, positions=self._positions, mask=self._masks, residual=self._residual, cache=self._cache
+        )
+
+    def commit(self) -> None:
+        """Keep the rows of the last pass, each in its own history."""
+        for rollout in self.rollouts:
+            rollout.commit()

@@ -62,6 +62,12 @@ class Rows:
         fields = [field.name for field in dataclasses.fields(Rows)]
         return Rows(**{name: torch.cat([getattr(part, name) for part in parts], dim=1) for name in fields})
 
+    @staticmethod
+    def stack(parts: list[Rows]) -> Rows:
+        """Join batches of equally many rows along B."""
+        fields = [field.name for field in dataclasses.fields(Rows)]
+        return Rows(**{name: torch.cat([getattr(part, name) for part in parts]) for name in fields})
+
     def _map(self, function) -> Rows:
         return Rows(**{f.name: function(getattr(self, f.name)) for f in dataclasses.fields(self)})
 

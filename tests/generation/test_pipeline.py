@@ -12,8 +12,8 @@ import torch
 from calm.errors import ConfigError, ConsentError, InputError
 from calm.generation import AudioCALM, VoiceReference
 from calm.generation.config import SamplerConfig
+from calm.generation.course import block_noise
 from calm.generation.plan import Call, make_plan
-from calm.generation.sampler import block_noise
 from calm.safety.consent import Consent
 from calm.types import Task, Waveform
 from tests.factory import tiny_generator

@@ -1,0 +1,31 @@
+"""Caches of several requests in one pass of the backbone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from calm.backbone.cache import Cache
+
+__all__ = ["JointCache"]
+
+
+class JointCache:
+    """Caches side by side along B, each of its own length: all but attention is one product for all.
+
+    Attention reads every cache where it lies, at its own length: nothing is copied or padded, and a request may join
+    or leave between two passes. Serves as ``cache`` of ``Backbone.forward``, where ``mask`` then is one mask per cache.
+    """
+
+    def __init__(self, caches: Sequence[Cache]) -> None:
+        self.caches = tuple(caches)
+        self._sizes = [cache.keys.shape[1] for cache in caches]
+
+    def attend(
+        self, layer: int, queries: Tensor, keys: Tensor, values: Tensor, mask: Sequence[Tensor | None]
+    ) -> Tensor:
+        """As ``Cache.attend``: queries [B, H, N, d] of all requests -> [B, H, N, d]."""
+        parts = zip(self.caches, *(x.split(self._sizes) for x in (queries, keys, values)), mask, strict=True)
+        return torch.cat([cache.attend(layer, q, k, v, own) for cache, q, k, v, own in parts])

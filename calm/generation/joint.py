@@ -1,0 +1,119 @@
+"""One block for any courses together: every step of the ODE, and every pass of the backbone, serves all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor
+
+from calm.generation.course import Block, Course
+from calm.generation.guidance import GUIDANCE
+from calm.generation.solver import solve, trajectory
+from calm.model.branch import Branch
+from calm.model.generator import Generator
+
+__all__ = ["advance"]
+
+
+@torch.no_grad()
+def advance(model: Generator, courses: Sequence[Course]) -> list[Block]:
+    """Make the next block of every course, each at its own place; they must have one block size.
+
+    Each result is that of the course alone, but for rounding. All wait for the one with the most steps.
+    """
+    cohorts = _cohorts(model, courses)
+    together = [course for cohort in cohorts for course in cohort.courses]
+    branch = together[0].branch if len(together) == 1 else model.join([course.branch for course in together])
+    ends = solve(_Velocities(branch, cohorts), [cohort.trajectory for cohort in cohorts])
+    rows = _join(cohort.for_branches(end) for cohort, end in zip(cohorts, ends, strict=True))
+    time = _join(cohort.history_time for cohort in cohorts)
+    stops = branch.append(rows, time=time).split([cohort.num_rows for cohort in cohorts])
+    blocks = {}
+    for cohort, end, stop in zip(cohorts, ends, stops, strict=True):
+        sizes = [len(course) for course in cohort.courses]
+        parts = zip(cohort.courses, end.split(sizes), cohort.conditional(stop).split(sizes), strict=True)
+        blocks |= {id(course): course.take(latents, logits) for course, latents, logits in parts}
+    return [blocks[id(course)] for course in courses]
+
+
+class _Cohort:
+    """Courses that are sampled by one rule: the same times, the same guidance, scales of their own.
+
+    Args:
+        like: a weight of the model, for device and type.
+    """
+
+    def __init__(self, courses: Sequence[Course], *, latent_dim: int, like: Tensor) -> None:
+        self.courses, settings = courses, courses[0].settings
+        # The ODE state stays in float32.
+        dtype = torch.promote_types(like.dtype, torch.float32)
+        noise = _join(course.noise(latent_dim) for course in courses).to(like.device, dtype)
+        self.trajectory = trajectory(
+            noise, num_steps=settings.num_steps, solver=settings.solver, grid=settings.grid
+        )
+        self.guided, self.interval = settings.guided, settings.guidance_interval
+        self.rule = GUIDANCE[settings.guidance]
+        sizes = [len(course) for course in courses]
+        scales = [scale for course in courses for scale in course.settings.cfg_scale]
+        self.scale = torch.tensor(scales, device=like.device, dtype=dtype)[:, None, None]
+        times = [course.settings.history_time for course in courses for _ in range(self.num_branches * len(course))]
+        self.history_time = torch.tensor(times, device=like.device, dtype=dtype)
+        # Rows of the branch, course by course: conditional, then unconditional.
+        pairs = [rows.repeat(self.num_branches) for rows in torch.arange(sum(sizes)).split(sizes)]
+        self._source = torch.cat(pairs).to(like.device)
+        order = torch.arange(len(self._source)).split([self.num_branches * size for size in sizes])
+        halves = [rows.chunk(self.num_branches) for rows in order]
+        self._conditional = torch.cat([half[0] for half in halves]).to(like.device)
+        self._unconditional = torch.cat([half[-1] for half in halves]).to(like.device)
+
+    @property
+    def num_branches(self) -> int:
+        return 2 if self.guided else 1
+
+    @property
+    def num_rows(self) -> int:
+        return len(self._source)
+
+    def for_branches(self, x: Tensor) -> Tensor:
+        """With guidance the conditional and the unconditional branch share every pass."""
+        return x.index_select(0, self._source) if self.guided else x
+
+    def conditional(self, rows: Tensor) -> Tensor:
+        return rows.index_select(0, self._conditional) if self.guided else rows
+
+    def velocity(self, rows: Tensor, t: float) -> Tensor:
+        """The guided velocity [B, K, C] at time t, of the velocities of all rows of the branch."""
+        conditional = self.conditional(rows)
+        low, high = self.interval
+        if not self.guided or not low <= t <= high:
+            return conditional
+        return self.rule(conditional, rows.index_select(0, self._unconditional), self.scale)
+
+
+class _Velocities:
+    """Velocities of all cohorts by one evaluation of the network."""
+
+    def __init__(self, branch: Branch, cohorts: Sequence[_Cohort]) -> None:
+        self.branch, self.cohorts = branch, cohorts
+        self._sizes = [cohort.num_rows for cohort in cohorts]
+
+    def __call__(self, points: Sequence[tuple[Tensor, float]]) -> list[Tensor]:
+        pairs = list(zip(self.cohorts, points, strict=True))
+        rows = _join(cohort.for_branches(x) for cohort, (x, _) in pairs)
+        time = _join(rows.new_full((cohort.num_rows,), t) for cohort, (_, t) in pairs)
+        found = self.branch.velocity(rows, time).to(rows.dtype).split(self._sizes)
+        return [cohort.velocity(part, t) for (cohort, (_, t)), part in zip(pairs, found, strict=True)]
+
+
+def _cohorts(model: Generator, courses: Sequence[Course]) -> list[_Cohort]:
+    alike: dict[tuple, list[Course]] = {}
+    for course in courses:
+        s = course.settings
+        alike.setdefault((s.num_steps, s.solver, s.grid, s.guidance, s.guidance_interval, s.guided), []).append(course)
+    return [_Cohort(some, latent_dim=model.vae.latent_dim, like=model.null_text) for some in alike.values()]
+
+
+def _join(parts: Iterable[Tensor]) -> Tensor:
+    parts = list(parts)
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
