@@ -10,9 +10,10 @@ import { listVoices, ownVoices } from "./voices.js";
 const $ = (id) => document.getElementById(id);
 const form = $("ask");
 const FIELDS = ["text", "voice", "instructions", "duration", "negative_prompt", "seed", "steps", "cfg_scale"];
-const OF_TASK = { speech: ["voice", "instructions"], sound: ["duration", "negative_prompt"], music: ["duration", "negative_prompt"] };
+const OF_AUDIO = ["duration", "negative_prompt"];
+const OF_TASK = { speech: ["voice", "instructions"], sound: OF_AUDIO, music: OF_AUDIO };
 const NUMBERS = ["duration", "seed", "steps", "cfg_scale"];
-let running = null;
+let running = null, player = null;
 
 const task = () => form.elements.task.value;
 
@@ -23,7 +24,9 @@ function say(words, bad = false) {
 
 function showTask() {
   form.className = `task-${task()}`;
-  for (const part of document.querySelectorAll("[data-for]")) part.hidden = !part.dataset.for.split(" ").includes(task());
+  for (const part of document.querySelectorAll("[data-for]")) {
+    part.hidden = !part.dataset.for.split(" ").includes(task());
+  }
   $("text-label").textContent = LABELS[task()];
   $("examples").replaceChildren(...EXAMPLES[task()].map((text) => {
     const chip = Object.assign(document.createElement("button"), { type: "button", textContent: text });
@@ -68,13 +71,15 @@ async function make() {
   $("go").disabled = true;
   $("stop").hidden = false;
   say("Waiting for the first sound…");
-  let player = null, clip = null;
+  player?.stop(); // two clips at once are heard as one
+  let clip = null;
   try {
     const answer = await speech(ask, stop.signal);
     ask.seed = answer.seed;
     player = new Player(answer.rate);
-    clip = { answer, samples: new Samples(), spectrogram: new Spectrogram($("growing"), answer.rate), firstAudio: null };
-    await hear(clip, player, began);
+    const spectrogram = new Spectrogram($("growing"), answer.rate);
+    clip = { answer, samples: new Samples(), spectrogram, firstAudio: null };
+    await hear(clip, began);
     player.finish();
   } catch (error) {
     player?.stop();
@@ -88,7 +93,7 @@ async function make() {
   running = null;
 }
 
-async function hear(clip, player, began) {
+async function hear(clip, began) {
   for await (const bytes of clip.answer.pieces) {
     const samples = clip.samples.push(bytes);
     if (!samples.length) continue;
@@ -107,8 +112,9 @@ async function keep(ask, clip, stopped) {
   const signed = stopped ? null : await record(answer.record).catch(() => null); // the server keeps the newest only
   const made = card({
     ask, seconds, firstAudio, spectrogram, rate: answer.rate, wav: samples.wav(answer.rate), record: signed,
-    reason: stopped ? "cancelled" : signed && JSON.parse(signed).finish_reason, link: linkOf(ask),
+    reason: stopped ? "cancelled" : signed && JSON.parse(signed).record.finish_reason, link: linkOf(ask),
   });
+  made.querySelector("audio").addEventListener("play", () => player.stop());
   $("history").prepend(made);
   $("empty").hidden = true;
   if (!$("status").classList.contains("bad")) say(stopped ? "Stopped." : `Done: ${seconds.toFixed(1)} s.`);

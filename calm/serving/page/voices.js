@@ -3,6 +3,10 @@
 import { keepVoice, voices } from "./api.js";
 
 const $ = (id) => document.getElementById(id);
+const NEEDED = [
+  ["clip", "a recording"], ["label", "a name"], ["who", "whose voice it is"], ["purpose", "what it is for"],
+  ["expires", "a day"],
+];
 
 export async function listVoices(chosen) {
   const { data } = await voices();
@@ -26,8 +30,7 @@ async function keep() {
     $("kept").textContent = words;
     $("kept").classList.toggle("bad", bad);
   };
-  const missing = [["clip", "a recording"], ["label", "a name"], ["who", "whose voice it is"], ["purpose", "what it is for"], ["expires", "a day"]]
-    .filter(([id]) => !$(id).value.trim());
+  const missing = NEEDED.filter(([id]) => !$(id).value.trim());
   if (missing.length) return say(`Missing: ${missing.map(([, what]) => what).join(", ")}.`, true);
   if (!$("agree").checked) return say("Without the person's consent a voice cannot be kept.", true);
   const form = new FormData();
