@@ -36,6 +36,7 @@ async function keep() {
   const form = new FormData();
   form.set("clip", $("clip").files[0]);
   form.set("name", $("label").value.trim());
+  if ($("statement").value) form.set("statement", $("statement").files[0]);
   for (const field of ["who", "purpose", "expires"]) form.set(field, $(field).value.trim());
   $("keep").disabled = true;
   say("Sending it…");
