@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import os
 import re
 from collections.abc import Iterator
@@ -229,9 +230,11 @@ def _decode(file: soundfile.SoundFile, *, start: int, frames: int, name: object)
     if start:
         file.seek(start)
     blocks: list[np.ndarray] = []
-    missing = frames
+    missing, tolerated = frames, _reckoned_tag_frames(file)
     while missing > 0:
         block = file.read(min(BLOCK_FRAMES, missing), dtype="float32", always_2d=True)
+        if len(block) == 0 and blocks and missing <= tolerated:
+            break
         if len(block) == 0:
             raise DataError(
                 f"The audio is cut short: {frames - missing} of {frames} frames could be decoded",
@@ -241,6 +244,15 @@ def _decode(file: soundfile.SoundFile, *, start: int, frames: int, name: object)
         blocks.append(block)
         missing -= len(block)
     return np.concatenate(blocks)
+
+
+def _reckoned_tag_frames(file: soundfile.SoundFile) -> int:
+    """Frames that an MP3 may lack: without a table, its length is reckoned from all bytes, the leading tag among them."""
+    tag = re.search(r"ID3v2\S* header length :\s*(\d+)", file.extra_info)
+    rate = re.search(r"bitrate\s*: (\d+) kbps", file.extra_info)
+    if file.format != "MP3" or tag is None or rate is None or int(rate[1]) == 0:
+        return 0
+    return math.ceil(int(tag[1]) * 8 / (int(rate[1]) * 1000) * file.samplerate)
 
 
 def _format(extension: str, where: object) -> tuple[str, str]:

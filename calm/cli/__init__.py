@@ -24,6 +24,7 @@ from calm.cli import (
     listen,
     page,
     report,
+    serve,
     shards,
     train,
 )
@@ -46,6 +47,7 @@ app.command()(doctor.doctor)
 app.command()(launch.launch)
 app.command()(generate.generate)
 app.command()(detect.detect)
+app.command()(serve.serve)
 app.command()(calibrate.calibrate)
 app.command()(export.export)
 app.command()(export.models)

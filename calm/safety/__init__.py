@@ -7,6 +7,7 @@ from calm.safety.detection import Finding, Report, detect
 from calm.safety.provenance import stamp
 from calm.safety.publishing import Published, SignedAudio, check_settings, publish, publish_bytes
 from calm.safety.settings import ProvenanceSettings, parse_parts
+from calm.safety.streaming import StreamedAudio
 
 __all__ = [
     "Consent",
@@ -15,6 +16,7 @@ __all__ = [
     "Published",
     "Report",
     "SignedAudio",
+    "StreamedAudio",
     "audio_sha256",
     "check_settings",
     "detect",

@@ -8,39 +8,23 @@ import json
 import os
 import re
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from calm.audio import read, write_bytes
+from calm.audio import write_bytes
 from calm.errors import ConsentError, did_you_mean
-from calm.types import Waveform
+from calm.safety.samples import Audio, audio_sha256
 
 __all__ = ["Consent", "audio_sha256"]
 
-Audio = str | os.PathLike[str] | bytes | Waveform
 VERSION = 1
 MAX_BYTES = 1 << 20
 #: the file's last line: hash of the record, so that a later change is noticed
 RECORD_HASH = "record_sha256"
 NEW_HINT = "make a record with `calm consent new`, with the speaker's agreement"
-
-
-def audio_sha256(audio: Audio) -> str:
-    """Return the SHA-256 of a clip's decoded samples, rounded to 16 bits, with its rate and channels.
-
-    Samples rather than file bytes, so that a copy in another lossless format or with other tags still
-    matches; resampled, mixed down or cut audio is another clip, as is one re-encoded with loss.
-    """
-    waveform = audio if isinstance(audio, Waveform) else read(audio)
-    samples = waveform.audio.detach().cpu().numpy().astype(np.float64)
-    pcm = np.clip(np.rint(samples * 32768.0), -32768, 32767).astype("<i2")  # [A, S]
-    digest = hashlib.sha256(f"{waveform.sample_rate} Hz, {pcm.shape[0]} channels\n".encode())
-    digest.update(np.ascontiguousarray(pcm.T).tobytes())
-    return digest.hexdigest()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,26 +94,31 @@ class Consent:
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Consent:
         """Read a record. Raises ConsentError where it is missing, damaged, incomplete or changed since it was made."""
-        values = _read_json(Path(path))
+        return cls.parse(_read_json(Path(path)), where=path)
+
+    @classmethod
+    def parse(cls, values: Mapping[str, Any], *, where: object) -> Consent:
+        """The record in the JSON object of its file; raises as ``load`` does. ``where`` names it in messages."""
+        values = dict(values)
         stated = values.pop(RECORD_HASH, None)
         known = {field.name: field for field in dataclasses.fields(cls)}
         for key in values:
             if key not in known:
                 guess = did_you_mean(key, known) or ""
-                raise ConsentError(f"Unknown field '{key}'. {guess}".strip(), where=path, allowed=known)
+                raise ConsentError(f"Unknown field '{key}'. {guess}".strip(), where=where, allowed=known)
         required = [name for name, field in known.items() if field.default is dataclasses.MISSING]
         missing = [name for name in required if values.get(name) in (None, "")]
         if missing:
-            raise ConsentError(f"The consent record lacks {', '.join(missing)}", where=path, hint=NEW_HINT)
+            raise ConsentError(f"The consent record lacks {', '.join(missing)}", where=where, hint=NEW_HINT)
         if values.get("version", VERSION) != VERSION:
             raise ConsentError(
-                f"Unknown version {values['version']!r} of a consent record", where=path, allowed=[VERSION]
+                f"Unknown version {values['version']!r} of a consent record", where=where, allowed=[VERSION]
             )
-        dates = {name: _parse_date(values[name], name, path) for name in ("granted", "expires")}
+        dates = {name: _parse_date(values[name], name, where) for name in ("granted", "expires")}
         record = cls(**{**values, **dates})
-        record._check(where=path)
+        record._check(where=where)
         if stated is not None and stated != record.sha256:
-            raise ConsentError("The consent record was changed after it was made", where=path, hint=NEW_HINT)
+            raise ConsentError("The consent record was changed after it was made", where=where, hint=NEW_HINT)
         return record
 
     def verify(

@@ -1,0 +1,87 @@
+"""What can be said of audio that is sent while it grows: a tag at its start, and a signed record once it has ended."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calm.audio import Provenance
+from calm.safety.keys import signing_key
+from calm.safety.publishing import OFF
+from calm.safety.samples import SampleHash, audio_sha256
+from calm.safety.settings import ProvenanceSettings
+from calm.safety.sidecar import make_sidecar
+from calm.types import Waveform
+
+__all__ = ["StreamedAudio"]
+
+#: formats whose samples are sent as they are; others are decoded at the end, as a reader would
+LOSSLESS = ("wav", "pcm")
+NO_MANIFEST, NO_MARK = "not supported by a stream", "not in streams"
+
+
+class StreamedAudio:
+    """One stream, piece by piece: ``mark`` the audio, encode it, ``update``; in the end ``sidecar``.
+
+    Args:
+        provenance: from ``calm.safety.stamp``.
+        format: wav, pcm, mp3, opus or ogg.
+        sample_rate, channels: of what is sent.
+        settings: parts and keys.
+        record: where the signed record can be had, for the tag.
+    """
+
+    def __init__(
+        self,
+        provenance: Provenance,
+        *,
+        format: str,
+        sample_rate: int,
+        channels: int,
+        settings: ProvenanceSettings,
+        record: str,
+    ) -> None:
+        said = {"sidecar": record, "c2pa": NO_MANIFEST, "watermark": NO_MARK}
+        said = {part: text if part in settings.parts else OFF for part, text in said.items()}
+        #: the record of origin, for the tag at the start
+        self.provenance = dataclasses.replace(provenance, **said)
+        self._format, self._rate, self._channels, self._settings = format, sample_rate, channels, settings
+        self._samples = SampleHash(sample_rate=sample_rate, channels=channels)
+        self._bytes, self._lossy, self._frames = hashlib.sha256(), bytearray(), 0
+
+    def mark(self, waveform: Waveform) -> Waveform:
+        """The piece as it is to be sent. A mark that can be embedded piece by piece belongs here, and nowhere else."""
+        return waveform
+
+    def update(self, pcm: NDArray[np.int16], data: bytes) -> None:
+        """Take note of samples [S, A] that were encoded, and of bytes that are sent."""
+        self._frames += len(pcm)
+        self._bytes.update(data)
+        if self._format in LOSSLESS:
+            self._samples.update(pcm)
+        else:
+            self._lossy += data
+
+    def sidecar(self, **said: Any) -> bytes | None:
+        """The signed record of all that was sent, as a published file's; None where it is turned off.
+
+        ``said``: further entries, for example how the clip ended. The bytes that were sent, saved as a file, and this
+        beside them are what ``calm detect`` expects.
+        """
+        if "sidecar" not in self._settings.parts:
+            return None
+        record = {
+            **dataclasses.asdict(self.provenance),
+            "format": self._format,
+            "sample_rate": self._rate,
+            "channels": self._channels,
+            "frames": self._frames,
+            "audio_sha256": audio_sha256(bytes(self._lossy)) if self._lossy else self._samples.hexdigest(),
+            "file_sha256": self._bytes.hexdigest(),
+            **said,
+        }
+        return make_sidecar(record, key=signing_key(self._settings))
