@@ -17,15 +17,19 @@ class JointCache:
 
     Attention reads every cache where it lies, at its own length: nothing is copied or padded, and a request may join
     or leave between two passes. Serves as ``cache`` of ``Backbone.forward``, where ``mask`` then is one mask per cache.
+
+    Args:
+        num_filling: rows along B behind those of the caches, which attend to nothing and are nobody's.
     """
 
-    def __init__(self, caches: Sequence[Cache]) -> None:
+    def __init__(self, caches: Sequence[Cache], *, num_filling: int = 0) -> None:
         self.caches = tuple(caches)
-        self._sizes = [cache.keys.shape[1] for cache in caches]
+        self._sizes = [*(cache.keys.shape[1] for cache in caches), num_filling]
 
     def attend(
         self, layer: int, queries: Tensor, keys: Tensor, values: Tensor, mask: Sequence[Tensor | None]
     ) -> Tensor:
         """As ``Cache.attend``: queries [B, H, N, d] of all requests -> [B, H, N, d]."""
-        parts = zip(self.caches, *(x.split(self._sizes) for x in (queries, keys, values)), mask, strict=True)
-        return torch.cat([cache.attend(layer, q, k, v, own) for cache, q, k, v, own in parts])
+        *queries, filling = queries.split(self._sizes)
+        parts = zip(self.caches, queries, keys.split(self._sizes), values.split(self._sizes), mask, strict=False)
+        return torch.cat([*(cache.attend(layer, q, k, v, own) for cache, q, k, v, own in parts), filling])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -13,7 +15,7 @@ from calm.generation.silence import SilenceTail
 from calm.model.generator import Generator
 from calm.vae import VAE
 
-__all__ = ["Clips"]
+__all__ = ["Clips", "update_together"]
 
 
 class Clips:
@@ -32,6 +34,7 @@ class Clips:
             for _ in plan.requests
         ]
         self._latents: list[Tensor] = []
+        self._growing: list[int] = []
 
     @property
     def done(self) -> bool:
@@ -39,14 +42,23 @@ class Clips:
 
     def update(self, block: Block) -> list[Tensor]:
         """Take a block; return for every request the samples [A, S] that now belong to it for good (S may be 0)."""
+        return update_together([self], [block])[0]
+
+    def take(self, block: Block) -> list[_Track]:
+        """Take a block; return the tracks that grow by it. Their audio must be decoded before ``pieces``."""
         self._latents.append(block.latents)
-        growing = self.ends.open
+        self._growing = self.ends.open
         self.ends.update(block)
-        pieces = [track.nothing for track in self._tracks]
-        for index in growing:
-            track = self._tracks[index]
+        for index in self._growing:
             ended = self.ends.reasons[index] is not None
-            track.push(block.latents[index : index + 1], num_samples=self._num_samples(index) if ended else None)
+            self._tracks[index].push(block.latents[index : index + 1], num_samples=self._num_samples(index) if ended else None)
+        return [self._tracks[index] for index in self._growing]
+
+    def pieces(self) -> list[Tensor]:
+        """What every request gets of the last block, [A, S]."""
+        pieces = [track.nothing for track in self._tracks]
+        for index in self._growing:
+            track = self._tracks[index]
             if track.silenced:
                 self.ends.close(index, "silence")
             pieces[index] = track.take()
@@ -77,13 +89,14 @@ class _Track:
     def __init__(
         self, vae: VAE, *, history: Tensor | None, tail: SilenceTail | None, gather: int, dtype: torch.dtype
     ) -> None:
-        self._vae, self._tail, self._gather, self._dtype = vae, tail, gather, dtype
-        self._decoder = vae.stream()
+        self._tail, self._gather, self._dtype = tail, gather, dtype
+        self.decoder = vae.stream()
         # The decoder hears a continued clip as well, so that the seam is smooth.
         self._waiting = [] if history is None else [history]
         self._skip = 0 if history is None else history.shape[1] * vae.hop
         self._held = self.nothing = torch.zeros(vae.channels, 0)
         self._blocks, self._heard, self.sent = 0, 0, 0
+        self._num_samples: int | None = None
 
     @property
     def silenced(self) -> bool:
@@ -93,12 +106,27 @@ class _Track:
         """Take a block [1, K, C]; the last one comes with the length of the clip."""
         self._waiting.append(latents)
         self._blocks += 1
-        if num_samples is not None:
-            audio = torch.cat([self._decode(), self._plain(self._decoder.finish())], dim=-1)
-            self._hear(audio[:, : self._skip + num_samples - self._heard])
-            self._held = self._held if self._tail is None else self._held[:, : self._tail.finish() - self.sent]
-        elif self._blocks % self._gather == 0:
-            self._hear(self._decode())
+        self._num_samples = num_samples
+
+    @property
+    def due(self) -> bool:
+        """Whether what waits is to be decoded now."""
+        return self._num_samples is not None or self._blocks % self._gather == 0
+
+    def waiting(self) -> Tensor:
+        """Take what waits to be decoded: normalised latents [1, F, C]."""
+        latents = torch.cat([latents.to(self._dtype) for latents in self._waiting], dim=1)
+        self._waiting = []
+        return latents
+
+    def hear(self, audio: Tensor) -> None:
+        """Take the audio [1, A, S] that was decoded."""
+        if self._num_samples is None:
+            self._hear(self._plain(audio))
+            return
+        audio = torch.cat([self._plain(audio), self._plain(self.decoder.finish())], dim=-1)
+        self._hear(audio[:, : self._skip + self._num_samples - self._heard])
+        self._held = self._held if self._tail is None else self._held[:, : self._tail.finish() - self.sent]
 
     def take(self) -> Tensor:
         """Return what may go out, once: all but silence that may be the end."""
@@ -106,13 +134,6 @@ class _Track:
         piece, self._held = self._held[:, :ready], self._held[:, ready:]
         self.sent += piece.shape[-1]
         return piece
-
-    @torch.no_grad()
-    def _decode(self) -> Tensor:
-        latents = torch.cat([latents.to(self._dtype) for latents in self._waiting], dim=1)
-        self._waiting = []
-        with torch.autocast(latents.device.type, enabled=False):
-            return self._plain(self._decoder.push(self._vae.denormalize(latents)))
 
     def _plain(self, audio: Tensor) -> Tensor:
         return audio[0].float().clamp(-1, 1).cpu()
@@ -123,6 +144,21 @@ class _Track:
         self._held = torch.cat([self._held, audio], dim=-1)
         if self._tail is not None:
             self._tail.push(audio)
+
+
+@torch.no_grad()
+def update_together(several: Sequence[Clips], blocks: Sequence[Block]) -> list[list[Tensor]]:
+    """``Clips.update`` for several at once: all that is due is decoded together. They must have one model."""
+    growing = [track for clips, block in zip(several, blocks, strict=True) for track in clips.take(block)]
+    due = [track for track in growing if track.due]
+    if due:
+        vae, latents = several[0].vae, [track.waiting() for track in due]
+        with torch.autocast(latents[0].device.type, enabled=False):
+            raw = [vae.denormalize(piece) for piece in latents]
+            audio = vae.push_streams([track.decoder for track in due], raw)
+            for track, piece in zip(due, audio, strict=True):
+                track.hear(piece)
+    return [clips.pieces() for clips in several]
 
 
 def _tail(plan: Plan, vae: VAE) -> SilenceTail | None:

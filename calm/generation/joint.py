@@ -24,7 +24,7 @@ def advance(model: Generator, courses: Sequence[Course]) -> list[Block]:
     """
     cohorts = _cohorts(model, courses)
     together = [course for cohort in cohorts for course in cohort.courses]
-    branch = together[0].branch if len(together) == 1 else model.join([course.branch for course in together])
+    branch = model.join([course.branch for course in together])
     ends = solve(_Velocities(branch, cohorts), [cohort.trajectory for cohort in cohorts])
     rows = _join(cohort.for_branches(end) for cohort, end in zip(cohorts, ends, strict=True))
     time = _join(cohort.history_time for cohort in cohorts)

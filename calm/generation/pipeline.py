@@ -112,7 +112,7 @@ class AudioCALM:
         plan = self.plan(text, task=task, **options)
         clips = Clips(self.model, plan, gather=GATHERED_BLOCKS)
         pieces = []
-        for block in self._blocks(plan):
+        for block in sample_blocks(self.model, **plan.sampling):
             pieces.append(clips.update(block))
             if clips.done:
                 break
@@ -145,7 +145,7 @@ class AudioCALM:
 
     def _stream(self, plan: Plan) -> Iterator[Waveform]:
         clips = Clips(self.model, plan, gather=1)
-        for block in self._blocks(plan):
+        for block in sample_blocks(self.model, **plan.sampling):
             audio = clips.update(block)[0]
             if audio.shape[-1]:
                 yield Waveform(audio=audio, sample_rate=self.sample_rate)
@@ -157,11 +157,6 @@ class AudioCALM:
         call = Call(text=text, task=Task.parse(task), **_known(options))
         return make_plan(
             self.model, self.sampler, call, text_style=self.text_style, trained_seconds=self.trained_seconds
-        )
-
-    def _blocks(self, plan: Plan):
-        return sample_blocks(
-            self.model, plan.prompt, settings=plan.settings, negative=plan.negative, history=plan.history
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -71,6 +72,11 @@ class Plan:
     settings: Settings
     stop_threshold: float
     self_check: SamplerConfig | None
+
+    @property
+    def sampling(self) -> dict[str, Any]:
+        """The arguments of ``open_course`` and ``sample_blocks``."""
+        return {"prompt": self.prompt, "settings": self.settings, "negative": self.negative, "history": self.history}
 
 
 def make_plan(

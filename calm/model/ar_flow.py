@@ -15,7 +15,7 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-from calm.model.branch import Branch, frame_times
+from calm.model.branch import Branch, fill, filling, frame_times
 from calm.model.flow import Targets
 from calm.model.generator import Generator, GeneratorConfig
 from calm.model.prompt import Prompt
@@ -80,7 +80,7 @@ class ARFlow(Generator):
         return ARFlowBranch(self, Rollout(self, prompt, block_size=block_size, window_blocks=window_blocks))
 
     def join(self, branches: Sequence[ARFlowBranch]) -> Branch:
-        return ARFlowBranch(self, JointRollout(self, [branch.rollout for branch in branches]))
+        return _JointBranch(self, branches)
 
 
 class ARFlowBranch(Branch):
@@ -100,3 +100,19 @@ class ARFlowBranch(Branch):
         hidden = self.rollout.run(x)
         self.rollout.commit()
         return self.model.stop(hidden)
+
+
+class _JointBranch(ARFlowBranch):
+    """One over several, with filling."""
+
+    def __init__(self, model: ARFlow, branches: Sequence[ARFlowBranch]) -> None:
+        rollouts = [branch.rollout for branch in branches]
+        self._count = filling(sum(len(rollout.task) for rollout in rollouts), rollouts[0].block_size)
+        super().__init__(model, JointRollout(model, rollouts, num_filling=self._count))
+
+    def velocity(self, noisy: Tensor, time: Tensor) -> Tensor:
+        return super().velocity(fill(noisy, self._count), fill(time, self._count))[: len(noisy)]
+
+    def append(self, block: Tensor, *, time: Tensor | float = 1.0) -> Tensor:
+        time = fill(time, self._count) if isinstance(time, Tensor) else time
+        return super().append(fill(block, self._count), time=time)[: len(block)]

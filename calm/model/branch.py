@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import math
+
+import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["Branch", "frame_times"]
+__all__ = ["ROWS_TOGETHER", "Branch", "fill", "filling", "frame_times"]
+
+#: With fewer rows, or an odd rest, matrix products take other kernels, and round otherwise: a request would hear how many
+#: others there are. A pitch that is off by rounding alone is out of phase after some seconds.
+ROWS_TOGETHER = 4
 
 
 class Branch:
@@ -27,3 +34,13 @@ def frame_times(block: Tensor, time: Tensor | float) -> Tensor:
     if isinstance(time, Tensor):
         return time[:, None].expand(block.shape[:2])
     return block.new_full(block.shape[:2], time)
+
+
+def filling(batch_size: int, block_size: int) -> int:
+    """How many requests of K rows must be added for the rows to be a multiple of ``ROWS_TOGETHER``."""
+    return -batch_size % (ROWS_TOGETHER // math.gcd(ROWS_TOGETHER, block_size))
+
+
+def fill(x: Tensor, count: int) -> Tensor:
+    """x [B, ...] with ``count`` more entries of zeros along B."""
+    return F.pad(x, (0, 0) * (x.ndim - 1) + (0, count)) if count else x

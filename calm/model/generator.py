@@ -18,7 +18,7 @@ from calm.errors import ConfigError
 from calm.expert import Expert
 from calm.head import FlowHead, StopHead
 from calm.head.base import TimeEmbedding
-from calm.model.branch import Branch
+from calm.model.branch import ROWS_TOGETHER, Branch
 from calm.model.distributed import Window
 from calm.model.flow import FlowTerms, Targets, aggregate_losses, home_of, noise_bins, target_latents
 from calm.model.prompt import Prompt
@@ -180,11 +180,11 @@ class Generator(Part):
 
     def generation_residual(self, rows: Rows, task: Tensor) -> Residual | None:
         """The hook in generation; None where the expert has nothing to do."""
-        return None if self.expert is None else self._residual(self.route(rows, task))
+        return None if self.expert is None else self._residual(self.route(rows, task), multiple=ROWS_TOGETHER)
 
-    def _residual(self, index: dict[Task, Tensor]) -> Residual | None:
+    def _residual(self, index: dict[Task, Tensor], *, multiple: int = 1) -> Residual | None:
         routed = {task: rows for task, rows in index.items() if len(rows)}
-        return routed_residual(self.expert, routed) if routed else None
+        return routed_residual(self.expert, routed, multiple=multiple) if routed else None
 
     # Losses -----------------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ import torch
 from einops import rearrange, repeat
 from torch import Tensor, nn
 
-from calm.model.branch import Branch, frame_times
+from calm.model.branch import Branch, fill, filling, frame_times
 from calm.model.flow import Targets
 from calm.model.generator import Generator, GeneratorConfig
 from calm.model.prompt import Prompt
@@ -109,16 +109,21 @@ class HeadFlowBranch(Branch):
 
 
 class _JointBranch(HeadFlowBranch):
-    """Leaves every branch with the states of its own rows."""
+    """One over several, with filling; leaves every one with the states of its own rows."""
 
     def __init__(self, model: HeadFlow, branches: Sequence[HeadFlowBranch]) -> None:
-        rollout = JointRollout(model, [branch.rollout for branch in branches])
-        super().__init__(model, rollout, torch.cat([branch.hidden for branch in branches]))
-        self._branches = tuple(branches)
+        rollouts, hidden = [branch.rollout for branch in branches], torch.cat([branch.hidden for branch in branches])
+        self._branches, self._count = tuple(branches), filling(len(hidden), hidden.shape[1])
+        rollout = JointRollout(model, rollouts, num_filling=self._count)
+        super().__init__(model, rollout, fill(hidden, self._count))
+
+    def velocity(self, noisy: Tensor, time: Tensor) -> Tensor:
+        return super().velocity(fill(noisy, self._count), fill(time, self._count))[: len(noisy)]
 
     def append(self, block: Tensor, *, time: Tensor | float = 1.0) -> Tensor:
-        stop = super().append(block, time=time)
-        parts = self.hidden.split([len(branch.hidden) for branch in self._branches])
+        time = fill(time, self._count) if isinstance(time, Tensor) else time
+        stop = super().append(fill(block, self._count), time=time)[: len(block)]
+        parts = self.hidden[: len(block)].split([len(branch.hidden) for branch in self._branches])
         for branch, hidden in zip(self._branches, parts, strict=True):
             branch.hidden = hidden
         return stop

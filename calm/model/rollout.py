@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from calm.backbone import JointCache
@@ -92,20 +93,21 @@ class Rollout:
 
 
 class JointRollout:
-    """Rollouts of several batches of prompts, at blocks of their own, in one pass.
+    """Rollouts of several batches of prompts, each at a block of its own, in one pass.
 
     Args:
         rollouts: of one block size, in the order of the rows that ``run`` takes. Holds until one of them is used
             without the others.
+        num_filling: further rows along B that ``run`` takes and returns; they belong to nobody and see nothing.
     """
 
-    def __init__(self, model: Generator, rollouts: Sequence[Rollout]) -> None:
+    def __init__(self, model: Generator, rollouts: Sequence[Rollout], *, num_filling: int = 0) -> None:
         self.model, self.rollouts = model, tuple(rollouts)
         rows = Rows.stack([rollout.rows for rollout in rollouts])
-        self._positions = rows.position
+        self._positions = F.pad(rows.position, (0, 0, 0, num_filling))
         self._residual = model.generation_residual(rows, torch.cat([rollout.task for rollout in rollouts]))
         self._masks = [rollout.mask for rollout in rollouts]
-        self._cache = JointCache([rollout.cache for rollout in rollouts])
+        self._cache = JointCache([rollout.cache for rollout in rollouts], num_filling=num_filling)
 
     def run(self, x: Tensor) -> Tensor:
         """Pass the K rows [B, K, D] of the current blocks of all against their caches; nothing is kept."""

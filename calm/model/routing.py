@@ -41,16 +41,24 @@ def idle_output(expert: Expert, tasks: Iterable[Task], *, like: Tensor) -> Tenso
     return sum(outputs, start=like.new_zeros(()))
 
 
-def routed_residual(expert: Expert, index: Mapping[Task, Tensor]) -> Residual:
-    """Return the hook by which the backbone meets the expert; ``index`` is task -> flat indices of its rows, at least one."""
+def routed_residual(expert: Expert, index: Mapping[Task, Tensor], *, multiple: int = 1) -> Residual:
+    """Return the hook by which the backbone meets the expert; ``index`` is task -> flat indices of its rows, at least one.
+
+    Args:
+        multiple: rows of a task are repeated until there are so many, or a multiple; for results that do not depend on
+            how many there are.
+    """
     sizes = [len(rows) for rows in index.values()]
     together = torch.cat(list(index.values()))
+    filled = [torch.cat([rows, rows[:1].expand(-len(rows) % multiple)]) for rows in index.values()]
+    gathered = together if multiple == 1 else torch.cat(filled)
+    filled_sizes = [len(rows) for rows in filled]
 
     def residual(layer: int, normed: Tensor, hidden: Tensor) -> Tensor:
         if layer not in expert.layers:
             return hidden
-        parts = normed.flatten(0, 1)[together].split(sizes)
-        outs = [expert(layer, rows, task) for task, rows in zip(index, parts, strict=True)]
+        parts = normed.flatten(0, 1)[gathered].split(filled_sizes)
+        outs = [expert(layer, rows, task)[:size] for task, rows, size in zip(index, parts, sizes, strict=True)]
         # One addition for all tasks: every one copies the hidden states.
         out = outs[0] if len(outs) == 1 else torch.cat(outs)
         return hidden.flatten(0, 1).index_add(0, together, out.to(hidden.dtype)).view_as(hidden)

@@ -10,8 +10,9 @@ import torch
 
 from calm.errors import Busy, Closing, InputError
 from calm.generation import AudioCALM
-from calm.generation.clips import Clips
-from calm.generation.sampler import sample_blocks
+from calm.generation.clips import Clips, update_together
+from calm.generation.course import open_course
+from calm.generation.joint import advance
 from calm.serving.job import Job
 from calm.serving.limits import Limits
 from calm.serving.queue import FairQueue
@@ -23,6 +24,8 @@ __all__ = ["Engine"]
 
 #: how soon, at the latest, a deadline is noticed while every running request waits for its reader
 TICK_SECONDS = 0.1
+#: requests whose prompts are read between two blocks: those that run already wait meanwhile
+OPENED_TOGETHER = 2
 
 
 class Engine:
@@ -171,6 +174,7 @@ class Engine:
     def _retire(self) -> None:
         """End what was cancelled, what is overdue, and everything once the time to drain is over."""
         over = self._stop_at is not None and time.monotonic() >= self._stop_at
+        self._running = [job for job in self._running if job.stream.finish_reason is None]
         for job in (*self._queue, *self._running):
             reason = "cancelled" if over else job.verdict(self.limits)
             if reason is not None:
@@ -179,35 +183,42 @@ class Engine:
         self._running = [job for job in self._running if job.stream.finish_reason is None]
 
     def _admit(self) -> list[Job]:
-        """Take requests from the queue while there is room."""
-        new = []
-        while len(self._queue) and len(self._running) < self.limits.max_running:
-            new.append(self._queue.pop())
-            self._running.append(new[-1])
+        """Take a few requests from the queue, where there is room."""
+        room = min(OPENED_TOGETHER, self.limits.max_running - len(self._running), len(self._queue))
+        new = [self._queue.pop() for _ in range(room)]
+        self._running += new
         return new
 
     def _open(self, job: Job) -> None:
+        """Read the prompt of a request."""
         job.stream.begin()
-        plan = job.plan
-        job.clips = Clips(self.model.model, plan, gather=1)
-        job.blocks = sample_blocks(
-            self.model.model, plan.prompt, settings=plan.settings, negative=plan.negative, history=plan.history
-        )
+        try:
+            job.clips = Clips(self.model.model, job.plan, gather=1)
+            job.course = open_course(self.model.model, **job.plan.sampling)
+        except Exception as error:
+            self._end(job, "error", error=error)
 
     def _advance(self, jobs: list[Job]) -> None:
-        """Make the next block of every job."""
+        """Make the next block of every job: together, where their blocks have one size."""
+        alike: dict[int, list[Job]] = {}
         for job in jobs:
+            alike.setdefault(job.plan.settings.block_size, []).append(job)
+        for some in alike.values():
             try:
-                audio = job.clips.update(next(job.blocks))[0]
+                blocks = advance(self.model.model, [job.course for job in some])
+                pieces = update_together([job.clips for job in some], blocks)
             except Exception as error:
-                self._end(job, "error", error=error)
+                # Nobody knows how far the others came.
+                for job in some:
+                    self._end(job, "error", error=error)
                 continue
-            if audio.shape[-1]:
-                job.stream.put(Waveform(audio=audio, sample_rate=self.model.sample_rate))
-            if job.clips.done:
-                self._end(job, job.clips.reason(0))
+            for job, (audio,) in zip(some, pieces, strict=True):
+                if audio.shape[-1]:
+                    job.stream.put(Waveform(audio=audio, sample_rate=self.model.sample_rate))
+                if job.clips.done:
+                    self._end(job, job.clips.reason(0))
 
     def _end(self, job: Job, reason: str, *, error: Exception | None = None) -> None:
-        job.clips = job.blocks = None
+        job.clips = job.course = None
         job.stream.end(reason, error=error)
         self._recorder.ended(job.stream.task, reason, job.stream.timings)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from calm.generation.clips import Clips
-from calm.generation.course import Block
+from calm.generation.course import Course
 from calm.generation.plan import Plan
 from calm.serving.limits import Limits
 from calm.serving.stream import Stream
@@ -17,14 +16,14 @@ __all__ = ["Job"]
 
 @dataclass(eq=False, kw_only=True)
 class Job:
-    """A plan of one request and its reader; ``clips`` and ``blocks`` exist while it runs."""
+    """A plan of one request and its reader; ``clips`` and ``course`` exist while it runs."""
 
     stream: Stream
     plan: Plan
     client: str
     deadline_seconds: float
     clips: Clips | None = None
-    blocks: Iterator[Block] | None = None
+    course: Course | None = None
     paused_since: float | None = field(default=None, init=False)
 
     def verdict(self, limits: Limits) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -101,6 +102,13 @@ class VAE(Part):
     @abstractmethod
     def stream(self) -> DecoderStream:
         """Return a fresh streaming decoder."""
+
+    def push_streams(self, streams: Sequence[DecoderStream], latents: Sequence[Tensor]) -> list[Tensor]:
+        """Push raw latents [B, F, C] to each of several streams of this VAE; return what each ``push`` returns.
+
+        One after another here; a VAE may decode together what fits together. The audio is the same but for rounding.
+        """
+        return [stream.push(piece) for stream, piece in zip(streams, latents, strict=True)]
 
     def normalize(self, latents: Tensor) -> Tensor:
         """Raw latents [..., C] -> zero mean and unit variance per channel."""

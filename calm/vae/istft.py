@@ -100,20 +100,21 @@ class OverlapAdd(nn.Module):
         """Take windowed frames [B, A, N, n_fft]; return the samples [B, A, S] no later frame can change."""
         num_frames = frames.shape[2]
         pieces = rearrange(frames, "b a n (o h) -> b a n o h", h=self.hop)
-        energy = self.energy.expand(num_frames, -1, -1)
+        # Per clip, though it is the same for all: the state of a stream has the batch as its first axis throughout.
+        energy = self.energy.expand(len(frames), 1, num_frames, -1, -1)
         late = self.overlap - 1
         total = sum(_shift(pieces[..., o, :], o, late - o) for o in range(self.overlap))  # [B, A, N + late, hop]
-        weight = sum(_shift(energy[:, o, :], o, late - o) for o in range(self.overlap))  # [N + late, hop]
+        weight = sum(_shift(energy[..., o, :], o, late - o) for o in range(self.overlap))  # [B, 1, N + late, hop]
         start = 0
         if self in state:
             old_total, old_weight, start = state[self]
             total = torch.cat([total[:, :, :late] + old_total, total[:, :, late:]], dim=2)
-            weight = torch.cat([weight[:late] + old_weight, weight[late:]])
+            weight = torch.cat([weight[:, :, :late] + old_weight, weight[:, :, late:]], dim=2)
         else:
             start = -self.trim
-        audio = _divide(total[:, :, :num_frames], weight[:num_frames])
+        audio = _divide(total[:, :, :num_frames], weight[:, :, :num_frames])
         cut = min(max(0, -start), audio.shape[-1])
-        state[self] = (total[:, :, num_frames:], weight[num_frames:], min(0, start + audio.shape[-1]))
+        state[self] = (total[:, :, num_frames:], weight[:, :, num_frames:], min(0, start + audio.shape[-1]))
         return audio[..., cut:]
 
     def flush(self, state: State) -> Tensor:

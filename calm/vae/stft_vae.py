@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -17,7 +17,7 @@ from calm.vae.cepstrum import Cepstrum, Envelope
 from calm.vae.decoder import Decoder
 from calm.vae.encoder import Aggregator, ConvEncoder, Encoder
 from calm.vae.pitch import HarmonicSource, PitchTracker
-from calm.vae.streaming import StftStream
+from calm.vae.streaming import StftStream, push_together
 
 __all__ = ["StftVAE"]
 
@@ -199,6 +199,9 @@ class StftVAE(VAE):
 
     def stream(self) -> StftStream:
         return StftStream(self.decoder)
+
+    def push_streams(self, streams: Sequence[StftStream], latents: Sequence[Tensor]) -> list[Tensor]:
+        return push_together(streams, latents)
 
     def param_groups(self) -> Iterable[dict[str, Any]]:
         return [
