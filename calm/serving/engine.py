@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from numbers import Real
 
 import torch
 
@@ -54,7 +55,7 @@ class Engine:
     def start(self) -> Engine:
         """Start the engine's thread; an engine is started once."""
         assert self._thread is None, "an engine is started once"
-        self._thread = threading.Thread(target=self._loop, name="calm-engine", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="calm-engine", daemon=True)
         self._thread.start()
         return self
 
@@ -121,7 +122,8 @@ class Engine:
     ) -> Job:
         limits = self.limits
         limits.check(text, options)
-        if deadline_seconds is not None and not deadline_seconds > 0:
+        known = deadline_seconds is None or (isinstance(deadline_seconds, Real) and deadline_seconds > 0)
+        if not known:
             what = f"deadline_seconds = {deadline_seconds!r} is not accepted"
             raise InputError(what, where="deadline_seconds", allowed="a number above 0")
         if options.get("duration") is None and options.get("max_seconds") is None:
@@ -154,6 +156,17 @@ class Engine:
             self._changed.notify_all()
 
     # The engine's thread ----------------------------------------------------------------------
+
+    def _run(self) -> None:
+        try:
+            self._loop()
+        finally:
+            # Only a fault of the engine itself leaves requests: their readers must not wait for ever.
+            with self._changed:
+                self._stop_at = self._stop_at or time.monotonic()
+                for job in (*self._queue, *self._running):
+                    if job.stream.finish_reason is None:
+                        self._end(job, "error", error=Closing("The engine has broken down"))
 
     @torch.no_grad()
     def _loop(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
+from numbers import Integral, Real
 
 from calm.errors import ConfigError, InputError
 
@@ -34,9 +35,10 @@ class Limits:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            value = getattr(self, field.name)
-            if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < math.inf:
-                raise ConfigError(f"{field.name} is {value!r}", where=f"Limits.{field.name}", allowed="a number above 0")
+            value, kind = getattr(self, field.name), Integral if field.type == "int" else Real
+            if not isinstance(value, kind) or isinstance(value, bool) or not 0 < value < math.inf:
+                allowed = f"a {'whole ' if kind is Integral else ''}number above 0"
+                raise ConfigError(f"{field.name} is {value!r}", where=f"Limits.{field.name}", allowed=allowed)
 
     def check(self, text: object, options: dict) -> None:
         """Raise InputError for a text, a duration or a number of steps beyond the limits. Types are checked elsewhere."""
@@ -51,5 +53,5 @@ class Limits:
             ("steps", self.max_steps),
         ):
             value = options.get(name)
-            if isinstance(value, int | float) and value > most:
+            if isinstance(value, Real) and value > most:
                 raise InputError(f"{name} = {value!r} is beyond the limit", where=name, allowed=f"at most {most:g} here")

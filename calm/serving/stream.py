@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -33,7 +34,8 @@ class Stream:
     ``finish_reason`` is that of a ``Generation``, or "cancelled", "deadline", "slow_reader" or "error"; None before.
 
     Args:
-        notify: called, without arguments, from the engine's thread whenever there is a piece or the end.
+        notify: called, without arguments, from the engine's thread whenever there is a piece or the end. It must not
+            wait. Where it raises, the request is cancelled.
         wake: tells the engine that the reader has done something.
     """
 
@@ -136,5 +138,10 @@ class Stream:
         self._tell()
 
     def _tell(self) -> None:
-        if self._notify is not None:
-            self._notify()
+        try:
+            if self._notify is not None:
+                self._notify()
+        except Exception as error:
+            # A reader that is gone (its loop is closed) must not take the others with it.
+            warnings.warn(f"A reader could not be told, its request is cancelled: {error!r}", stacklevel=2)
+            self.cancelled = True

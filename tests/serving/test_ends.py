@@ -8,7 +8,7 @@ import weakref
 
 import pytest
 
-from calm.errors import Busy
+from calm.errors import Busy, Closing
 from calm.generation.plan import Plan
 from calm.serving import Engine, Limits
 from calm.serving.queue import FairQueue
@@ -136,6 +136,29 @@ def test_one_request_that_cannot_be_opened_fails_alone_and_gives_its_error(mini,
             list(bad)
         assert heard(good).shape[-1] == 2560
     assert bad.finish_reason == "error" and engine.statistics().failed == 1
+
+
+def test_a_reader_that_cannot_be_told_loses_its_own_request_only(mini):
+    def gone():
+        raise RuntimeError("the loop is closed")
+
+    with Engine(mini) as engine, pytest.warns(UserWarning, match="the loop is closed"):
+        lost = engine.submit(**LONG, notify=gone)
+        assert heard(engine.submit(**SHORT)).shape[-1] == 2560
+        list(lost)
+    assert lost.finish_reason == "cancelled"
+
+
+def test_no_reader_waits_for_an_engine_that_broke_down(mini, monkeypatch):
+    monkeypatch.setattr(threading, "excepthook", lambda args: None)
+    engine = Engine(mini).start()
+    monkeypatch.setattr(engine, "_advance", lambda jobs: jobs.no_such_method())
+    stream = engine.submit(**SHORT)
+    with pytest.raises(Closing, match="broken down"):
+        list(stream)
+    engine.stop()
+    with pytest.raises(Closing):
+        engine.submit(**SHORT)
 
 
 def _broken(plan: Plan) -> Plan:

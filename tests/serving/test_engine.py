@@ -7,7 +7,7 @@ import threading
 import pytest
 import torch
 
-from calm.errors import Busy, Closing, ConfigError, InputError
+from calm.errors import Closing, ConfigError, InputError
 from calm.generation import AudioCALM
 from calm.serving import Engine, Limits
 from calm.types import Waveform
@@ -103,8 +103,8 @@ def test_a_text_beyond_the_limit_is_refused(mini):
         engine.submit("a" * 11, task="sound")
 
 
-@pytest.mark.parametrize("value", [0, -1, float("nan"), "4", True])
-def test_a_limit_that_is_no_number_above_zero_is_refused_by_name(value):
+@pytest.mark.parametrize("value", [0, -1, 2.5, float("nan"), "4", True])
+def test_a_limit_that_is_no_whole_number_above_zero_is_refused_by_name(value):
     with pytest.raises(ConfigError, match=r"Limits\.max_running"):
         Limits(max_running=value)
 
