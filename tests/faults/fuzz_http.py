@@ -13,7 +13,7 @@ import contextlib
 import tempfile
 import time
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis.errors import Unsatisfiable
 from schemathesis.checks import not_a_server_error
 from schemathesis.core.errors import InvalidSchema
+from schemathesis.core.failures import FailureGroup
 from schemathesis.generation import GenerationMode
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
@@ -93,9 +94,8 @@ def _fuzz_operation(operation: Any, mode: GenerationMode, examples: int, lab: La
         report.slowest_seconds = max(report.slowest_seconds, round(time.monotonic() - started, 2))
         try:
             case.validate_response(response, checks=CHECKS)
-        except (AssertionError, ExceptionGroup) as error:
-            causes = error.exceptions if isinstance(error, ExceptionGroup) else (error,)
-            report.faults += [f"{name} {response.status_code}: {str(cause).splitlines()[0]}" for cause in causes]
+        except FailureGroup as error:
+            report.faults += [f"{name} {response.status_code}: {failure}" for failure in error.exceptions]
 
     # An operation without parameters cannot be asked wrongly.
     with contextlib.suppress(Unsatisfiable, InvalidSchema):
@@ -111,7 +111,7 @@ def main() -> None:
         model = AudioCALM.from_pretrained("mini", device="cpu")
         with serving(model, limits=LIMITS, home=Path(home)) as lab:
             report = fuzz_http(lab, examples=examples)
-    write_result("fuzz_http", {**asdict(report), "minutes": round((time.monotonic() - started) / 60, 1)})
+    write_result("fuzz_http", {**vars(report), "minutes": round((time.monotonic() - started) / 60, 1)})
 
 
 if __name__ == "__main__":
