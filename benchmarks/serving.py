@@ -111,6 +111,7 @@ class Clients:
 
 def load(model: AudioCALM, *, clients: int, seconds: float, cancel: float) -> dict:
     expected = [(request, alone(model, request)) for request in requests()]
+    jobs_before = num_jobs()
     began = time.monotonic()
     with Engine(model, Limits(max_queued=2 * clients)) as engine:
         crowd = Clients(engine, expected, cancel=cancel, until=began + seconds)
@@ -122,7 +123,6 @@ def load(model: AudioCALM, *, clients: int, seconds: float, cancel: float) -> di
             crowd.heard.memory.append((time.monotonic() - began, resident_megabytes()))
         took = time.monotonic() - began
         counted = engine.statistics()
-    gc.collect()
     heard = crowd.heard
     warm = [size for at, size in heard.memory if seconds / 3 <= at < seconds / 2]
     late = [size for at, size in heard.memory if 5 / 6 * seconds <= at <= seconds]
@@ -135,7 +135,7 @@ def load(model: AudioCALM, *, clients: int, seconds: float, cancel: float) -> di
         "failed": counted.failed,
         "finished": dict(counted.finished),
         "jobs_left": counted.running + counted.queued,
-        "job_objects_left": sum(isinstance(one, Job) for one in gc.get_objects()),
+        "job_objects_left": num_jobs() - jobs_before,
         "threads_left": sum(thread.name == "calm-engine" for thread in threading.enumerate()),
         "streams_of_another_length": heard.lost,
         "largest_difference": max(heard.errors, default=None),
@@ -170,6 +170,12 @@ def throughput(model: AudioCALM, *, rounds: int) -> dict:
         "ratio": statistics.median(ratios) if ratios else None,
         "ratios": ratios,
     }
+
+
+def num_jobs() -> int:
+    """Jobs that anything in this process still holds."""
+    gc.collect()
+    return sum(type(one) is Job for one in gc.get_objects())
 
 
 def spread(values: list[float]) -> dict[str, float] | None:

@@ -49,9 +49,7 @@ class _Cohort:
         # The ODE state stays in float32.
         dtype = torch.promote_types(like.dtype, torch.float32)
         noise = _join(course.noise(latent_dim) for course in courses).to(like.device, dtype)
-        self.trajectory = trajectory(
-            noise, num_steps=settings.num_steps, solver=settings.solver, grid=settings.grid
-        )
+        self.trajectory = trajectory(noise, num_steps=settings.num_steps, solver=settings.solver, grid=settings.grid)
         self.guided, self.interval = settings.guided, settings.guidance_interval
         self.rule = GUIDANCE[settings.guidance]
         sizes = [len(course) for course in courses]

@@ -143,6 +143,13 @@ class AudioCALM:
         # Planned here, not at the first piece: a bad argument is refused by the call itself.
         return self._stream(self.plan(text, task=task, **options))
 
+    def plan(self, text: str | Sequence[str], *, task: str, **options) -> Plan:
+        """Check the arguments of ``generate`` and resolve them, without generating. Raises InputError."""
+        call = Call(text=text, task=Task.parse(task), **_known(options))
+        return make_plan(
+            self.model, self.sampler, call, text_style=self.text_style, trained_seconds=self.trained_seconds
+        )
+
     def _stream(self, plan: Plan) -> Iterator[Waveform]:
         clips = Clips(self.model, plan, gather=1)
         for block in sample_blocks(self.model, **plan.sampling):
@@ -151,13 +158,6 @@ class AudioCALM:
                 yield Waveform(audio=audio, sample_rate=self.sample_rate)
             if clips.done:
                 return
-
-    def plan(self, text: str | Sequence[str], *, task: str, **options) -> Plan:
-        """Check the arguments of ``generate`` and resolve them, without generating. Raises InputError."""
-        call = Call(text=text, task=Task.parse(task), **_known(options))
-        return make_plan(
-            self.model, self.sampler, call, text_style=self.text_style, trained_seconds=self.trained_seconds
-        )
 
 
 def _known(options: dict) -> dict:

@@ -99,6 +99,24 @@ def test_two_streams_do_not_disturb_each_other(vae, latents):
     torch.testing.assert_close(torch.cat([*parts, first.finish()], dim=-1), offline, rtol=0, atol=1e-5)
 
 
+def test_streams_of_any_age_that_are_pushed_together_give_the_audio_of_each_alone(vae, latents):
+    clips = [latents, -latents, 0.5 * latents, 2 * latents[:, 1:]]
+    with torch.no_grad():
+        offline = [vae.decode(clip) for clip in clips]
+    streams, parts = [vae.stream() for _ in clips], [[] for _ in clips]
+    # Clip i begins i steps later, and the last one comes two frames at a time.
+    waiting = [list(clip.split(1 + (number == 3), dim=1)) for number, clip in enumerate(clips)]
+    for step in range(latents.shape[1] + len(clips)):
+        ready = [i for i in range(len(clips)) if step >= i and waiting[i]]
+        pieces = [waiting[i].pop(0) for i in ready]
+        with torch.no_grad():
+            audio = vae.push_streams([streams[i] for i in ready], pieces)
+        for i, part in zip(ready, audio, strict=True):
+            parts[i].append(part)
+    for stream, heard, whole in zip(streams, parts, offline, strict=True):
+        torch.testing.assert_close(torch.cat([*heard, stream.finish()], dim=-1), whole, rtol=0, atol=1e-5)
+
+
 def test_an_unused_stream_ends_in_no_audio_and_cannot_be_used_afterwards(vae, latents):
     stream = vae.stream()
     assert stream.finish().shape[-1] == 0
