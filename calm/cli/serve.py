@@ -14,7 +14,7 @@ from calm.errors import InputError
 __all__ = ["serve"]
 
 KEY_VARIABLE = "AUDIOCALM_API_KEY"
-PACKAGES = ("fastapi", "uvicorn", "multipart", "prometheus_client")
+PACKAGES = ("fastapi", "uvicorn", "python_multipart", "prometheus_client")
 
 
 def serve(
@@ -66,9 +66,9 @@ def serve(
 def _check_packages() -> None:
     from importlib.util import find_spec
 
-    missing = [name for name in PACKAGES if find_spec(name) is None and find_spec(f"python_{name}") is None]
+    missing = [name for name in PACKAGES if find_spec(name) is None]
     if missing:
-        raise InputError(f"{', '.join(missing)} not installed", where="calm serve", hint='pip install "audiocalm[serve]"')
+        raise InputError(f"Not installed: {', '.join(missing)}", where="calm serve", hint='pip install "audiocalm[serve]"')
 
 
 def _settings(*, home: Path | None, **values: Any) -> Any:

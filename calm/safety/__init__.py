@@ -7,7 +7,7 @@ from calm.safety.detection import Finding, Report, detect
 from calm.safety.provenance import stamp
 from calm.safety.publishing import Published, SignedAudio, check_settings, publish, publish_bytes
 from calm.safety.settings import ProvenanceSettings, parse_parts
-from calm.safety.streaming import StreamedAudio
+from calm.safety.streaming import StreamedAudio, open_mark
 
 __all__ = [
     "Consent",
@@ -20,6 +20,7 @@ __all__ = [
     "audio_sha256",
     "check_settings",
     "detect",
+    "open_mark",
     "parse_parts",
     "publish",
     "publish_bytes",

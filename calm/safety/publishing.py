@@ -71,8 +71,8 @@ def publish_bytes(
 ) -> SignedAudio:
     """The same for bytes, as a server sends them. ``format`` is wav, flac, ogg, opus or mp3.
 
-    The sidecar is given out beside them. A stream that is sent while it grows has no end to sign: it can carry the
-    mark and the tag only.
+    The sidecar is given out beside them. A stream that is sent while it grows has no end to sign: see
+    ``calm.safety.streaming``.
     """
     settings = ProvenanceSettings.load() if settings is None else settings
     return sign(waveform, format=format, provenance=provenance, settings=settings, mark=_mark(settings))

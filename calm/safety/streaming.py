@@ -4,34 +4,56 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from calm.audio import Provenance
 from calm.safety.keys import signing_key
+from calm.safety.marks import find_mark
 from calm.safety.publishing import OFF
 from calm.safety.samples import SampleHash, audio_sha256
 from calm.safety.settings import ProvenanceSettings
 from calm.safety.sidecar import make_sidecar
-from calm.types import Waveform
 
-__all__ = ["StreamedAudio"]
+__all__ = ["StreamMark", "StreamedAudio", "open_mark"]
 
 #: formats whose samples are sent as they are; others are decoded at the end, as a reader would
 LOSSLESS = ("wav", "pcm")
 NO_MANIFEST, NO_MARK = "not supported by a stream", "not in streams"
 
 
+class StreamMark(Protocol):
+    """An inaudible mark of one stream. It may hold samples back until it knows what follows; none are lost."""
+
+    def push(self, audio: Tensor) -> Tensor:
+        """Take samples [A, S]; return those that are now marked, [A, S'] with S' from 0 on."""
+        ...
+
+    def finish(self) -> Tensor:
+        """The rest [A, S']."""
+        ...
+
+
+def open_mark(settings: ProvenanceSettings, *, sample_rate: int, channels: int) -> StreamMark | None:
+    """The mark for a stream of audio with this rate and these channels; None where it is turned off, or works on whole
+    clips only."""
+    mark = find_mark(settings.watermark) if "watermark" in settings.parts else None
+    open_stream = getattr(mark, "stream", None)
+    return None if open_stream is None else open_stream(sample_rate=sample_rate, channels=channels)
+
+
 class StreamedAudio:
-    """One stream, piece by piece: ``mark`` the audio, encode it, ``update``; in the end ``sidecar``.
+    """One stream: ``update`` with every piece, and in the end ``sidecar``.
 
     Args:
         provenance: from ``calm.safety.stamp``.
         format: wav, pcm, mp3, opus or ogg.
         sample_rate, channels: of what is sent.
         settings: parts and keys.
+        mark: from ``open_mark``; what it returns is encoded.
         record: where the signed record can be had, for the tag.
     """
 
@@ -43,19 +65,17 @@ class StreamedAudio:
         sample_rate: int,
         channels: int,
         settings: ProvenanceSettings,
+        mark: StreamMark | None,
         record: str,
     ) -> None:
-        said = {"sidecar": record, "c2pa": NO_MANIFEST, "watermark": NO_MARK}
+        watermark = NO_MARK if mark is None else settings.watermark
+        said = {"sidecar": record, "c2pa": NO_MANIFEST, "watermark": watermark}
         said = {part: text if part in settings.parts else OFF for part, text in said.items()}
         #: the record of origin, for the tag at the start
         self.provenance = dataclasses.replace(provenance, **said)
         self._format, self._rate, self._channels, self._settings = format, sample_rate, channels, settings
         self._samples = SampleHash(sample_rate=sample_rate, channels=channels)
         self._bytes, self._lossy, self._frames = hashlib.sha256(), bytearray(), 0
-
-    def mark(self, waveform: Waveform) -> Waveform:
-        """The piece as it is to be sent. A mark that can be embedded piece by piece belongs here, and nowhere else."""
-        return waveform
 
     def update(self, pcm: NDArray[np.int16], data: bytes) -> None:
         """Take note of samples [S, A] that were encoded, and of bytes that are sent."""

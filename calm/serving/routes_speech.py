@@ -33,7 +33,7 @@ GONE = 499
 @router.post(
     "/v1/audio/speech",
     response_class=Response,
-    responses={**ERRORS, 200: {"content": {**AUDIO, "text/event-stream": {"schema": {"type": "string"}}}}},
+    responses={**ERRORS, 200: {"content": {**AUDIO, "text/event-stream": {"schema": {}}}}},
 )
 async def speech(body: SpeechRequest, request: Request) -> Response:
     """Speak, or make a sound or music. The first bytes are sent when the first block is decoded."""

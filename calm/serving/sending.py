@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Protocol
 
 import torch
 
-from calm.safety import StreamedAudio, publish_bytes
+from calm.safety import StreamedAudio, open_mark, publish_bytes
 from calm.serving.bridge import LiveStream
 from calm.serving.encode import PCM_RATE, STREAMED, open_encoder
 from calm.serving.errors_http import HttpError
@@ -73,14 +74,17 @@ class Growing:
 
     def __init__(self, wish: Wish, format: str, service: Service) -> None:
         self.record_id, self._records = service.records.new_id(), service.records
-        vae = service.engine.model.model.vae
+        vae, settings = service.engine.model.model.vae, service.provenance
+        self._rate = vae.sample_rate
         rate, channels = (PCM_RATE, 1) if format == "pcm" else (vae.sample_rate, vae.channels)
+        self._mark = open_mark(settings, sample_rate=vae.sample_rate, channels=vae.channels)
         self._audio = StreamedAudio(
             wish.provenance,
             format=format,
             sample_rate=rate,
             channels=channels,
-            settings=service.provenance,
+            settings=settings,
+            mark=self._mark,
             record=f"with the server, {self.record_id}",
         )
         self._encoder = open_encoder(
@@ -88,14 +92,24 @@ class Growing:
         )
 
     def push(self, waveform: Waveform) -> bytes:
-        pcm, data = self._encoder.encode(self._audio.mark(waveform))
-        self._audio.update(pcm, data)
-        return data
+        if self._mark is not None:
+            waveform = replace(waveform, audio=self._mark.push(waveform.audio))
+        return self._encode(waveform)
 
     def finish(self, live: LiveStream) -> bytes:
+        rest = b""
+        if self._mark is not None:
+            rest = self._encode(Waveform(audio=self._mark.finish(), sample_rate=self._rate))
         pcm, data = self._encoder.finish()
         self._audio.update(pcm, data)
         self._records.put(self.record_id, self._audio.sidecar(finish_reason=live.stream.finish_reason))
+        return rest + data
+
+    def _encode(self, waveform: Waveform) -> bytes:
+        if not waveform.audio.shape[-1]:
+            return b""
+        pcm, data = self._encoder.encode(waveform)
+        self._audio.update(pcm, data)
         return data
 
 

@@ -15,6 +15,7 @@ from calm.serving.errors_http import HttpError
 from calm.serving.schemas import SpeechRequest, VoiceId
 from calm.serving.service import Service
 from calm.serving.voices import DESCRIBED, RecordedVoice, described, unknown
+from calm.text import tidy
 from calm.types import Task
 
 __all__ = ["Wish", "read_wish"]
@@ -44,6 +45,7 @@ def read_wish(body: SpeechRequest, service: Service) -> Wish:
     _check_model(body, service)
     if body.speed != 1.0:
         raise InputError("This model has no speed", where="speed", allowed="1.0", hint="say 'quickly' in instructions")
+    tidy(body.input, where="text")  # planning would say the same, but not of which field
     task, seed = Task.parse(body.task), secrets.randbelow(2**31) if body.seed is None else body.seed
     options = {name: value for name in PLAIN if (value := getattr(body, name)) is not None}
     options |= _speaker(body, service) if task is Task.SPEECH else _no_speaker(body, task)
