@@ -133,7 +133,7 @@ def test_help_answers_within_a_second(tmp_path):
     assert min(seconds() for _ in range(3)) < 1.0
 
 
-@pytest.mark.parametrize("verb", ["train", "doctor", "generate", "corpus", "shards", "consent", "detect", "components", "demo"])
+@pytest.mark.parametrize("verb", ["train", "doctor", "generate", "serve", "corpus", "shards", "consent", "detect", "components", "demo"])
 def test_the_help_of_a_verb_loads_no_torch(verb, tmp_path):
     shown = run(sys.executable, "-X", "importtime", "-m", "calm", verb, "--help", cwd=tmp_path)
     assert "Usage" in shown.stdout
