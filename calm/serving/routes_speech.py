@@ -40,7 +40,9 @@ async def speech(body: SpeechRequest, request: Request) -> Response:
     service = service_of(request)
     try:
         wish = await unless_gone(request, asyncio.to_thread(read_wish, body, service))
-        opening = LiveStream.open(service.engine, wish.text, task=wish.task, **wish.options)
+        # Without keys nobody can be told apart: addresses are a proxy's.
+        client = getattr(request.state, "client", "")
+        opening = LiveStream.open(service.engine, wish.text, task=wish.task, client=client, **wish.options)
         live = await unless_gone(request, opening)
         return await _answer(body, request, service, wish, live)
     except ClientGone:

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from calm.serving.limits import Limits
 from tests.serving.http_lab import Lab, serving
 
 CONSENT = {"who": "a", "purpose": "tests", "granted": "2020-01-01", "expires": "2999-01-01", "audio_sha256": "0" * 64}
@@ -184,3 +185,16 @@ def test_a_key_is_needed_where_keys_are_set(mini, tmp_path: Path):
         assert (refused.status_code, error_of(refused)["code"]) == (401, "invalid_api_key")
         assert httpx.get(f"{lab.url}/health").status_code == 200
         assert lab.openai(api_key="one").models.list().data[0].id == "mini"
+
+
+def test_a_key_has_so_many_requests_at_once_and_another_key_does_not_suffer(mini, tmp_path: Path):
+    limits, body = Limits(max_per_client=1), {"input": "rain", "task": "sound", "duration": 30.0, "response_format": "pcm"}
+    with serving(mini, limits=limits, api_keys=("one", "zwei"), home=tmp_path) as lab, httpx.Client(timeout=60) as http:
+
+        def ask(key: str, **more: object):
+            headers = {"Authorization": f"Bearer {key}"}
+            return http.stream("POST", f"{lab.url}/v1/audio/speech", headers=headers, json={**body, **more})
+
+        with ask("one") as first, ask("one") as second, ask("zwei", duration=0.5) as other:
+            assert (first.status_code, second.status_code, other.status_code) == (200, 429, 200)
+            assert int(second.headers["retry-after"]) >= 1
