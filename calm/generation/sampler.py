@@ -101,9 +101,10 @@ class _Velocity:
         self.scale = torch.tensor(settings.cfg_scale, device=device)[:, None, None]
         self.interval = settings.guidance_interval
 
-    def __call__(self, x: Tensor, t: float) -> Tensor:
+    def __call__(self, x: Tensor, t: float, *, span: float | None = None) -> Tensor:
         both = _for_branches(x, self.guided)
-        velocity = self.branch.velocity(both, torch.full((len(both),), t, device=x.device, dtype=x.dtype)).to(x.dtype)
+        t_all, *spans = (x.new_full((len(both),), value) for value in (t, span) if value is not None)
+        velocity = self.branch.velocity(both, t_all, *spans).to(x.dtype)
         if not self.guided:
             return velocity
         conditional, unconditional = velocity.chunk(2)

@@ -1,32 +1,21 @@
-"""Grids and solvers of the flow's ordinary differential equation, from noise (t = 0) to data (t = 1)."""
+"""Solvers of the flow's ordinary differential equation, from noise (t = 0) to data (t = 1)."""
 
 from __future__ import annotations
 
 import itertools
-import math
-from collections.abc import Callable
+from typing import Protocol
 
 from torch import Tensor
 
+from calm.model.grid import GRIDS, time_grid
+
 __all__ = ["GRIDS", "ORDERS", "SOLVERS", "solve", "time_grid"]
 
-#: velocity(x, t) with a float t
-Velocity = Callable[[Tensor, float], Tensor]
 
-SWAY = -1.0
+class Velocity(Protocol):
+    """Velocity at x and t; with a ``span`` its average over t to t + span, which only some models know."""
 
-
-def _sway(t: float) -> float:
-    """Sway sampling (F5-TTS, eq. 6, s = -1): more steps near the noise, where the outline is decided."""
-    return t + SWAY * (math.cos(math.pi / 2 * t) - 1 + t)
-
-
-GRIDS: dict[str, Callable[[float], float]] = {"uniform": lambda t: t, "sway": _sway}
-
-
-def time_grid(num_steps: int, *, grid: str) -> list[float]:
-    """The num_steps + 1 times of a grid, from exactly 0 to exactly 1."""
-    return [0.0, *(GRIDS[grid](step / num_steps) for step in range(1, num_steps)), 1.0]
+    def __call__(self, x: Tensor, t: float, *, span: float | None = None) -> Tensor: ...
 
 
 def _euler(velocity: Velocity, x: Tensor, t: float, dt: float) -> Tensor:
@@ -37,9 +26,14 @@ def _midpoint(velocity: Velocity, x: Tensor, t: float, dt: float) -> Tensor:
     return x + dt * velocity(x + dt / 2 * velocity(x, t), t + dt / 2)
 
 
-SOLVERS = {"euler": _euler, "midpoint": _midpoint}
+def _average(velocity: Velocity, x: Tensor, t: float, dt: float) -> Tensor:
+    """No approximation but the network's: x_r = x_t + (r - t) u(x_t, t, r) (MeanFlow, Geng et al., 2025)."""
+    return x + dt * velocity(x, t, span=dt)
+
+
+SOLVERS = {"euler": _euler, "midpoint": _midpoint, "average": _average}
 #: velocities that a step of a solver asks for
-ORDERS = {"euler": 1, "midpoint": 2}
+ORDERS = {"euler": 1, "midpoint": 2, "average": 1}
 
 
 def solve(velocity: Velocity, noise: Tensor, *, num_steps: int, solver: str, grid: str) -> Tensor:

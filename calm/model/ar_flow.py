@@ -84,7 +84,8 @@ class ARFlowBranch(Branch):
     def __init__(self, model: ARFlow, rollout: Rollout) -> None:
         self.model, self.rollout = model, rollout
 
-    def velocity(self, noisy: Tensor, time: Tensor) -> Tensor:
+    def velocity(self, noisy: Tensor, time: Tensor, span: Tensor | None = None) -> Tensor:
+        assert span is None, "the backbone knows no averages"
         frames = time[:, None].expand(noisy.shape[:2])
         x = self.model.embed_audio(noisy, frames, segment=NOISY_SEGMENT)
         hidden = self.rollout.run(x)

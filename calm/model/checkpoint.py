@@ -89,7 +89,7 @@ def _complete_in_itself(config: RunConfig) -> RunConfig:
         for group in ("vae", "backbone")
         if hasattr(part := getattr(config, group), "weights")
     }
-    origins = {"vae_ckpt_path": None, "pretrained_ckpt_path": None, "ckpt_path": None, "lora": LoRAConfig()}
+    origins = {"vae_ckpt_path": None, "pretrained_ckpt_path": None, "ckpt_path": None, "lora": LoRAConfig(), "objective": None}
     # A model is called the same everywhere, whatever the environment says there.
     kept = {key: value for key, value in config.interpolations.items() if key != "name"}
     return dataclasses.replace(config, **origins, **parts, interpolations=kept)
@@ -121,11 +121,12 @@ def _elsewhere(key: str, value: str, folder: Path) -> CheckpointError:
     )
 
 
-def load_into(module: nn.Module, folder: str | Path, *, prefix: str = "") -> None:
+def load_into(module: nn.Module, folder: str | Path, *, prefix: str = "", may_lack: tuple[str, ...] = ()) -> None:
     """Load exported weights into a module; names that start with ``prefix`` are used, without it.
 
     Args:
         folder: of an exported model, or the name of a shipped one. Weights of a VAE that it shares are read too.
+        may_lack: names that begin so keep their value in ``module`` where the folder lacks them.
 
     Raises CheckpointError where tensors are missing, left over, or of another shape: the checkpoint
     then belongs to another configuration.
@@ -134,6 +135,7 @@ def load_into(module: nn.Module, folder: str | Path, *, prefix: str = "") -> Non
     tensors = _read_with_vae(path)
     tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
     expected = {n: t for n, t in module.state_dict().items() if not n.startswith(_TRAINING_ONLY)}
+    expected = {n: t for n, t in expected.items() if n in tensors or not n.startswith(may_lack)}
     problems = _differences(expected, tensors)
     if problems:
         raise CheckpointError(

@@ -20,6 +20,7 @@ from calm.head import FlowHead, StopHead
 from calm.head.base import TimeEmbedding
 from calm.model.distributed import Window
 from calm.model.flow import FlowTerms, Targets, aggregate_losses, home_of, noise_bins, target_latents
+from calm.model.objective import Flow, Objective
 from calm.model.prompt import Prompt
 from calm.model.routing import idle_output, route, routed_residual
 from calm.part import Part
@@ -81,8 +82,11 @@ class GeneratorConfig:
 class Branch:
     """Abstract cached rollout of one batch of prompts, block after block. Made by ``Generator.open``."""
 
-    def velocity(self, noisy: Tensor, time: Tensor) -> Tensor:
-        """One network evaluation: x_t [B, K, C] of the current block at time [B] -> velocity [B, K, C]."""
+    def velocity(self, noisy: Tensor, time: Tensor, span: Tensor | None = None) -> Tensor:
+        """One network evaluation: x_t [B, K, C] of the current block at time [B] -> velocity [B, K, C].
+
+        ``span`` [B]: average over time to time + span instead, where ``head.averages``.
+        """
         raise NotImplementedError
 
     def append(self, block: Tensor, *, time: float = 1.0) -> Tensor:
@@ -97,12 +101,20 @@ class Generator(Part):
     """Abstract root: VAE (frozen), backbone, head, optional expert, and the few layers that join them."""
 
     def __init__(
-        self, config: GeneratorConfig, *, vae: VAE, backbone: Backbone, head: FlowHead, expert: Expert | None = None
+        self,
+        config: GeneratorConfig,
+        *,
+        vae: VAE,
+        backbone: Backbone,
+        head: FlowHead,
+        expert: Expert | None = None,
+        objective: Objective | None = None,
     ) -> None:
         super().__init__()
         self.config = config
         self.vae = vae.eval().requires_grad_(False)
         self.backbone, self.head, self.expert = backbone, head, expert
+        self.objective = objective or Flow()
         dim = backbone.dim
         self.audio_in = nn.Linear(vae.latent_dim, dim)
         self.time = TimeEmbedding(dim)
@@ -249,8 +261,7 @@ class Generator(Part):
             level=config.history_noise_level,
             generator=generator,
         )
-        velocity, stop_logits, idle = self.predict(prompt, targets, history=history, history_time=history_time)
-        return targets.terms(velocity, stop_logits, idle, positive_weight=config.stop_positive_weight)
+        return self.objective.terms(self, prompt, targets, history=history, history_time=history_time)
 
     def prompt_of(self, batch: Batch) -> Prompt:
         """The conditions of a training batch."""

@@ -15,6 +15,7 @@ import torch
 from einops import rearrange, repeat
 from torch import Tensor, nn
 
+from calm.head import FlowHead
 from calm.model.flow import Targets
 from calm.model.generator import Branch, Generator, GeneratorConfig
 from calm.model.prompt import Prompt
@@ -46,6 +47,14 @@ class HeadFlow(Generator):
     def predict(
         self, prompt: Prompt, targets: Targets, *, history: Tensor, history_time: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
+        hidden, stop_logits, idle = self.condition(prompt, targets, history=history, history_time=history_time)
+        velocity = self.read(hidden, targets.noisy, targets.time, block_size=targets.block_size)
+        return velocity, stop_logits, idle
+
+    def condition(
+        self, prompt: Prompt, targets: Targets, *, history: Tensor, history_time: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """One pass of the backbone: what the head needs of every frame [B, F, D], stop logits [B, F], the idle term."""
         prefix, prefix_rows = self.embed_prefix(prompt)
         k = targets.block_size
         clean = self.embed_audio(history, history_time, segment=CLEAN_SEGMENT)
@@ -64,16 +73,29 @@ class HeadFlow(Generator):
             mask=self.training_mask(rows),
             residual=residual,
         )[:, prefix.shape[1] :]
-        velocity = self._read(hidden[:, :-k], targets)
-        return velocity, self.stop(hidden[:, k:]), idle
+        return hidden[:, :-k], self.stop(hidden[:, k:]), idle
 
-    def _read(self, hidden: Tensor, targets: Targets) -> Tensor:
-        """Head over all blocks and noisy copies: [B, F, D] -> velocity [B, M, F, C]."""
-        k = targets.block_size
-        velocity = self.head(
-            repeat(hidden, "b (n k) d -> b m n k d", k=k, m=targets.noisy.shape[1]),
-            noisy=rearrange(targets.noisy, "b m (n k) c -> b m n k c", k=k).to(hidden.dtype),
-            time=rearrange(targets.time, "b m (n k) -> b m n k", k=k),
+    def read(
+        self,
+        hidden: Tensor,
+        noisy: Tensor,
+        time: Tensor,
+        *,
+        block_size: int,
+        span: Tensor | None = None,
+        head: FlowHead | None = None,
+    ) -> Tensor:
+        """Head over all blocks and noisy copies: hidden [B, F, D], noisy [B, M, F, C] -> velocity [B, M, F, C].
+
+        ``time`` and ``span``: [B, M, F]. ``head`` stands in for the model's own.
+        """
+        k = block_size
+        spans = {} if span is None else {"span": rearrange(span, "b m (n k) -> b m n k", k=k)}
+        velocity = (head or self.head)(
+            repeat(hidden, "b (n k) d -> b m n k d", k=k, m=noisy.shape[1]),
+            noisy=rearrange(noisy, "b m (n k) c -> b m n k c", k=k).to(hidden.dtype),
+            time=rearrange(time, "b m (n k) -> b m n k", k=k),
+            **spans,
         )
         return rearrange(velocity, "b m n k c -> b m (n k) c")
 
@@ -88,9 +110,10 @@ class HeadFlowBranch(Branch):
         self.model, self.rollout = model, rollout
         self._advance(model.start_block(len(rollout.task), rollout.block_size))
 
-    def velocity(self, noisy: Tensor, time: Tensor) -> Tensor:
+    def velocity(self, noisy: Tensor, time: Tensor, span: Tensor | None = None) -> Tensor:
         frames = time[:, None].expand(noisy.shape[:2])
-        return self.model.head(self.hidden, noisy=noisy.to(self.hidden.dtype), time=frames)
+        spans = {} if span is None else {"span": span[:, None].expand_as(frames)}
+        return self.model.head(self.hidden, noisy=noisy.to(self.hidden.dtype), time=frames, **spans)
 
     def append(self, block: Tensor, *, time: float = 1.0) -> Tensor:
         self._advance(self.model.embed_audio(block, torch.full_like(block[..., 0], time), segment=CLEAN_SEGMENT))
