@@ -19,6 +19,9 @@ def export(
     shared_vae: Annotated[
         str | None, typer.Option(metavar="NAME", help="Leave the VAE out: it is that of this model, beside OUT or shipped.")
     ] = None,
+    base: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Leave out what equals this model, beside OUT or shipped.")
+    ] = None,
 ) -> None:
     """Write a run's model in 16 bits, with a model card, and check that it still computes the same.
 
@@ -32,7 +35,7 @@ def export(
 
     source = find_model(run)
     with new_folder(out) as folder:
-        result = write_export(source, folder, name=out.resolve().name, dtype=dtype, shared_vae=shared_vae)
+        result = write_export(source, folder, name=out.resolve().name, dtype=dtype, shared_vae=shared_vae, base=base)
         run_dir = source.parent if source.name == "export" else source
         write_bytes(folder / "README.md", model_card(result, run_dir=run_dir).encode())
     console().print(f"{out}: {result.num_bytes / 1e6:.1f} MB in {dtype}")

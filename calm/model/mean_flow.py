@@ -10,6 +10,7 @@ with guidance inside. One trajectory serves all steps that lie on it.
 from __future__ import annotations
 
 import copy
+import dataclasses
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -43,7 +44,7 @@ class MeanFlow(Objective):
         num_steps: tuple[int, ...] = (1, 2, 4)
         #: Euler steps of the teacher, and their grid, on which the model will generate as well
         num_teacher_steps: int = 8
-        grid: Literal["uniform", "sway"] = "sway"
+        grid: Literal["uniform", "sway"] = "uniform"
         #: guidance that is learned: w in v = v_u + w (v_c - v_u)
         cfg_scale_speech: float = 2.0
         cfg_scale_sound: float = 4.0
@@ -92,7 +93,7 @@ class MeanFlow(Objective):
         with torch.no_grad():
             given = {"history": history, "history_time": history_time}
             hidden, stop_logits, idle = model.condition(prompt, targets, **given)
-            bare, _, _ = model.condition(prompt.without_conditions(), targets, **given)
+            bare, _, _ = model.condition(_bare(prompt), targets, **given)
             teacher = self.teacher.to(hidden.device)
 
             def velocity(x: Tensor, t: float) -> Tensor:
@@ -112,6 +113,12 @@ class MeanFlow(Objective):
         """The value of every clip's task, [B, 1, 1, 1]."""
         values = targets.noise.new_tensor([getattr(self.config, f"{key}_{task}") for task in TASKS])
         return values[targets.task][:, None, None, None].float()
+
+
+def _bare(prompt: Prompt) -> Prompt:
+    """The unconditional prompt, without the rows that nobody would see."""
+    dropped = prompt.without_conditions()
+    return dataclasses.replace(dropped, text=dropped.text[:, :0], reference=dropped.reference[:, :0])
 
 
 def trajectory(velocity: Callable[[Tensor, float], Tensor], noise: Tensor, times: list[float]) -> list[Tensor]:
