@@ -30,7 +30,7 @@ from calm.model.prompt import Prompt
 from calm.registry import register
 from calm.types import TASKS
 
-__all__ = ["MeanFlow", "average_velocities", "trajectory", "whole_steps"]
+__all__ = ["MeanFlow", "average_velocities", "trajectory", "unconditional", "whole_steps"]
 
 
 @register("objective", "mean_flow")
@@ -93,7 +93,7 @@ class MeanFlow(Objective):
         with torch.no_grad():
             given = {"history": history, "history_time": history_time}
             hidden, stop_logits, idle = model.condition(prompt, targets, **given)
-            bare, _, _ = model.condition(_bare(prompt), targets, **given)
+            bare, _, _ = model.condition(unconditional(prompt), targets, **given)
             teacher = self.teacher.to(hidden.device)
 
             def velocity(x: Tensor, t: float) -> Tensor:
@@ -115,7 +115,7 @@ class MeanFlow(Objective):
         return values[targets.task][:, None, None, None].float()
 
 
-def _bare(prompt: Prompt) -> Prompt:
+def unconditional(prompt: Prompt) -> Prompt:
     """The unconditional prompt, without the rows that nobody would see."""
     dropped = prompt.without_conditions()
     return dataclasses.replace(dropped, text=dropped.text[:, :0], reference=dropped.reference[:, :0])
