@@ -11,7 +11,8 @@ from torch import Tensor
 
 from calm.generation.guidance import GUIDANCE
 from calm.generation.solver import solve
-from calm.model.generator import Branch, Generator
+from calm.model.branch import Branch
+from calm.model.generator import Generator
 from calm.model.prompt import Prompt
 
 __all__ = ["Block", "Settings", "block_noise", "sample_blocks"]

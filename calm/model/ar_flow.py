@@ -14,8 +14,9 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
+from calm.model.branch import Branch
 from calm.model.flow import Targets
-from calm.model.generator import Branch, Generator, GeneratorConfig
+from calm.model.generator import Generator, GeneratorConfig
 from calm.model.prompt import Prompt
 from calm.model.rollout import Rollout
 from calm.registry import register

@@ -18,6 +18,7 @@ from calm.errors import ConfigError
 from calm.expert import Expert
 from calm.head import FlowHead, StopHead
 from calm.head.base import TimeEmbedding
+from calm.model.branch import Branch
 from calm.model.distributed import Window
 from calm.model.flow import FlowTerms, Targets, aggregate_losses, home_of, noise_bins, target_latents
 from calm.model.objective import Flow, Objective
@@ -28,7 +29,7 @@ from calm.sequence import Rows, allow, block_mask, prefix_rows
 from calm.types import Batch, Task
 from calm.vae import VAE
 
-__all__ = ["Branch", "Generator", "GeneratorConfig"]
+__all__ = ["Generator", "GeneratorConfig"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,24 +78,6 @@ class GeneratorConfig:
         if (total := sum(getattr(self, key) for key in drops)) > 1 + 1e-9:
             where = ", ".join(f"model.{key}" for key in drops)
             raise ConfigError(f"Dropped shares sum to {total:g}", where=where, allowed="a sum of at most 1")
-
-
-class Branch:
-    """Abstract cached rollout of one batch of prompts, block after block. Made by ``Generator.open``."""
-
-    def velocity(self, noisy: Tensor, time: Tensor, span: Tensor | None = None) -> Tensor:
-        """One network evaluation: x_t [B, K, C] of the current block at time [B] -> velocity [B, K, C].
-
-        ``span`` [B]: average over time to time + span instead, where ``head.averages``.
-        """
-        raise NotImplementedError
-
-    def append(self, block: Tensor, *, time: float = 1.0) -> Tensor:
-        """Take the finished block [B, K, C] into the history; return stop logits [B, K].
-
-        ``time``: the t that the block is said to be at. Below 1 it counts as noised, and weighs less.
-        """
-        raise NotImplementedError
 
 
 class Generator(Part):

@@ -16,8 +16,9 @@ from einops import rearrange, repeat
 from torch import Tensor, nn
 
 from calm.head import FlowHead
+from calm.model.branch import Branch
 from calm.model.flow import Targets
-from calm.model.generator import Branch, Generator, GeneratorConfig
+from calm.model.generator import Generator, GeneratorConfig
 from calm.model.prompt import Prompt
 from calm.model.rollout import Rollout
 from calm.registry import register
