@@ -38,6 +38,7 @@ KINDS: dict[str, str] = {
     "head": "calm.head",
     "expert": "calm.expert",
     "model": "calm.model",
+    "objective": "calm.model",
     "source": "calm.data",
     "metric": "calm.metrics",
     "benchmark": "calm.benchmarks",

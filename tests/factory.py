@@ -74,6 +74,16 @@ def tiny_generator(model: str = "ar_flow", *, expert: str = "speech_ffn", seed: 
     return root.eval()
 
 
+def tiny_few_steps() -> Generator:
+    """A tiny `head_flow` whose head knows averages of its flow."""
+    root = tiny_generator("head_flow")
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        root.head = build("head", {"name": "mlp", "output": "average_velocity", "width": 16, "num_blocks": 1}, dim=16, latent_dim=4)
+        randomize(root.head)
+    return root.eval()
+
+
 def randomize(root: nn.Module) -> None:
     """Give every weight a value of its own: zero-initialised layers would hide mistakes behind them."""
     for name, parameter in root.named_parameters():

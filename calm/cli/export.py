@@ -32,6 +32,9 @@ def export(
     shared_vae: Annotated[
         str | None, typer.Option(metavar="NAME", help="Leave the VAE out: it is that of this model, beside OUT or shipped.")
     ] = None,
+    base: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Leave out what equals this model, beside OUT or shipped.")
+    ] = None,
 ) -> None:
     """Write a run's model in 16 bits, with a model card, or its decoder for another runtime; both are checked.
 
@@ -43,14 +46,14 @@ def export(
         raise InputError("Give one of OUT and --output", where=COMMAND, hint="calm export runs/mine -o models/mine")
     target = out or output
     if form == "safetensors":
-        _folder(run, target, dtype=dtype or "float16", shared_vae=shared_vae)
+        _folder(run, target, dtype=dtype or "float16", shared_vae=shared_vae, base=base)
         return
-    if dtype or shared_vae:
-        raise InputError("A decoder is float32 and whole", where="--dtype, --shared-vae", hint="leave both out")
+    if dtype or shared_vae or base:
+        raise InputError("A decoder is float32 and whole", where="--dtype, --shared-vae, --base", hint="leave them out")
     _decoder(run, target, form=form)
 
 
-def _folder(run: str, out: Path, *, dtype: str, shared_vae: str | None) -> None:
+def _folder(run: str, out: Path, *, dtype: str, shared_vae: str | None, base: str | None) -> None:
     from calm.audio import write_bytes
     from calm.model.export import export as write_export
     from calm.model.export import new_folder
@@ -59,7 +62,7 @@ def _folder(run: str, out: Path, *, dtype: str, shared_vae: str | None) -> None:
 
     source = find_model(run)
     with new_folder(out) as folder:
-        result = write_export(source, folder, name=out.resolve().name, dtype=dtype, shared_vae=shared_vae)
+        result = write_export(source, folder, name=out.resolve().name, dtype=dtype, shared_vae=shared_vae, base=base)
         run_dir = source.parent if source.name == "export" else source
         write_bytes(folder / "README.md", model_card(result, run_dir=run_dir).encode())
     console().print(f"{out}: {result.num_bytes / 1e6:.1f} MB in {dtype}")

@@ -17,7 +17,7 @@ from calm.errors import ConfigError
 __all__ = ["GROUPS", "PARTS", "SETTINGS", "RunConfig", "check_module_name", "schema_of"]
 
 #: groups whose options are registered components
-PARTS: tuple[str, ...] = ("model", "vae", "adversary", "backbone", "head", "expert")
+PARTS: tuple[str, ...] = ("model", "vae", "adversary", "backbone", "head", "expert", "objective")
 
 #: groups with one schema each -> where it lies. Named by string: this package is a floor below them.
 SETTINGS: dict[str, str] = {
@@ -48,7 +48,7 @@ class RunConfig:
         ckpt_path: continue this run: ``last`` or a checkpoint's path.
         pretrained_ckpt_path: start from these weights (not the same as ``ckpt_path``).
         vae_ckpt_path: folder with the trained VAE that a generator is trained on.
-        model ... expert: the chosen component's ``Config``, or None for ``none``.
+        model ... objective: the chosen component's ``Config``, or None for ``none``.
         data ... sampler: the settings' records.
         origins: dotted key -> the file, "command line" or "default" that gave its value.
         interpolations: dotted key -> (text with ``${oc.env:VAR}``, value). ``to_dict`` writes the text,
@@ -69,6 +69,7 @@ class RunConfig:
     backbone: Any = None
     head: Any = None
     expert: Any = None
+    objective: Any = None
 
     data: Any = None
     curriculum: Any = None

@@ -43,7 +43,7 @@ class Case:
     @cached_property
     def root(self) -> Part | None:
         """The model: its VAE with its weights where they can be read, and else with random ones; all else as shapes."""
-        own = dataclasses.replace(self.config, vae_ckpt_path=None, pretrained_ckpt_path=None)
+        own = dataclasses.replace(self.config, vae_ckpt_path=None, pretrained_ckpt_path=None, objective=None)
         configs = {"weights": self.config, "backbone": own, "model": without_weights(self.config)}
         for name, config in configs.items():
             root = self._open(name, lambda config=config: _build(config))

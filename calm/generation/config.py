@@ -18,7 +18,8 @@ class SamplerConfig:
     name: str = "default"
     #: ODE steps per block; NFE = steps x order of the solver x (2 with guidance)
     num_steps: int = 10
-    solver: Literal["euler", "midpoint"] = "euler"
+    #: "average" is for models that know averages of their flow (objective `mean_flow`), and they take no other
+    solver: Literal["euler", "midpoint", "average"] = "euler"
     #: spacing of the steps: "uniform", or "sway" (dense near the noise; F5-TTS, Chen et al., 2024)
     grid: Literal["uniform", "sway"] = "sway"
     #: w in v = v_u + w (v_c - v_u): 1 is the conditional branch alone

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from calm.generation.course import Block, Course
 from calm.generation.guidance import GUIDANCE
-from calm.generation.solver import solve, trajectory
+from calm.generation.solver import Point, solve, trajectory
 from calm.model.branch import Branch
 from calm.model.generator import Generator
 
@@ -96,12 +96,14 @@ class _Velocities:
         self.branch, self.cohorts = branch, cohorts
         self._sizes = [cohort.num_rows for cohort in cohorts]
 
-    def __call__(self, points: Sequence[tuple[Tensor, float]]) -> list[Tensor]:
+    def __call__(self, points: Sequence[Point]) -> list[Tensor]:
         pairs = list(zip(self.cohorts, points, strict=True))
-        rows = _join(cohort.for_branches(x) for cohort, (x, _) in pairs)
-        time = _join(rows.new_full((cohort.num_rows,), t) for cohort, (_, t) in pairs)
-        found = self.branch.velocity(rows, time).to(rows.dtype).split(self._sizes)
-        return [cohort.velocity(part, t) for (cohort, (_, t)), part in zip(pairs, found, strict=True)]
+        rows = _join(cohort.for_branches(point.x) for cohort, point in pairs)
+        asked = [_per_row(rows, [(cohort.num_rows, point.t) for cohort, point in pairs])]
+        if any(point.span is not None for point in points):
+            asked.append(_per_row(rows, [(cohort.num_rows, point.span or 0.0) for cohort, point in pairs]))
+        found = self.branch.velocity(rows, *asked).to(rows.dtype).split(self._sizes)
+        return [cohort.velocity(part, point.t) for (cohort, point), part in zip(pairs, found, strict=True)]
 
 
 def _cohorts(model: Generator, courses: Sequence[Course]) -> list[_Cohort]:
@@ -110,6 +112,11 @@ def _cohorts(model: Generator, courses: Sequence[Course]) -> list[_Cohort]:
         s = course.settings
         alike.setdefault((s.num_steps, s.solver, s.grid, s.guidance, s.guidance_interval, s.guided), []).append(course)
     return [_Cohort(some, latent_dim=model.vae.latent_dim, like=model.null_text) for some in alike.values()]
+
+
+def _per_row(like: Tensor, values: Iterable[tuple[int, float]]) -> Tensor:
+    """Every value so many times, [B]."""
+    return _join(like.new_full((count,), value) for count, value in values)
 
 
 def _join(parts: Iterable[Tensor]) -> Tensor:

@@ -18,6 +18,7 @@ from calm.generation.config import SamplerConfig
 from calm.generation.course import Settings
 from calm.generation.repetition import spoken_repeats
 from calm.generation.request import Request, VoiceReference
+from calm.generation.solver import SOLVERS
 from calm.model.generator import Generator
 from calm.model.prompt import Prompt
 from calm.text import describe, normalize, tidy
@@ -103,6 +104,8 @@ def make_plan(
     )
     reference, history = _reference_latents(model, call, block_size=block_size)
     count = len(requests)
+    solver = call.solver or sampler.solver
+    _check_few_steps(model, solver, requests)
     return Plan(
         requests=requests,
         prompt=_prompt(model, [r.description for r in requests], call.task, reference),
@@ -110,7 +113,7 @@ def make_plan(
         history=None if history is None else history.expand(count, -1, -1),
         settings=Settings(
             num_steps=call.steps or sampler.num_steps,
-            solver=call.solver or sampler.solver,
+            solver=solver,
             grid=call.grid or sampler.grid,
             guidance=call.guidance or sampler.guidance,
             guidance_interval=tuple(sampler.guidance_interval),
@@ -248,6 +251,24 @@ def _check_duration(model: Generator, call: Call) -> None:
             f"duration = {call.duration} is shorter than one latent frame",
             where="duration",
             allowed=f"at least {math.ceil(1e4 * vae.hop / vae.sample_rate) / 1e4:g} s",
+        )
+
+
+def _check_few_steps(model: Generator, solver: str, requests: tuple[Request, ...]) -> None:
+    """A model that knows averages of its guided flow is asked for averages, and guided no more; others never."""
+    if model.head.averages != (solver == "average"):
+        knows = "averages" if model.head.averages else "no averages"
+        raise InputError(
+            f"The solver is '{solver}', and the model knows {knows} of its flow",
+            where="solver",
+            allowed="average" if model.head.averages else [name for name in SOLVERS if name != "average"],
+        )
+    if model.head.averages and any(request.cfg_scale != 1 for request in requests):
+        raise InputError(
+            "Guidance is part of this model's weights and cannot be set",
+            where="cfg_scale",
+            allowed="1",
+            hint="leave it out, or take the model that this one was distilled from",
         )
 
 

@@ -1,48 +1,53 @@
-"""Grids and solvers of the flow's ordinary differential equation, from noise (t = 0) to data (t = 1)."""
+"""Solvers of the flow's ordinary differential equation, from noise (t = 0) to data (t = 1)."""
 
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
 
 from torch import Tensor
 
-__all__ = ["GRIDS", "ORDERS", "SOLVERS", "solve", "time_grid", "trajectory"]
+from calm.model.grid import GRIDS, time_grid
 
-#: yields (x, t) with a float t, is sent the velocity there, and returns the end
-Trajectory = Generator[tuple[Tensor, float], Tensor, Tensor]
-#: the velocities at as many points (x, t)
-Velocities = Callable[[Sequence[tuple[Tensor, float]]], Sequence[Tensor]]
-
-SWAY = -1.0
+__all__ = ["GRIDS", "ORDERS", "SOLVERS", "Point", "solve", "time_grid", "trajectory"]
 
 
-def _sway(t: float) -> float:
-    """Sway sampling (F5-TTS, eq. 6, s = -1): more steps near the noise, where the outline is decided."""
-    return t + SWAY * (math.cos(math.pi / 2 * t) - 1 + t)
+@dataclass(frozen=True, slots=True)
+class Point:
+    """Where a velocity is asked for: at x and t, or with a ``span`` its average over t to t + span.
+
+    Only some models know averages (``FlowHead.averages``).
+    """
+
+    x: Tensor
+    t: float
+    span: float | None = None
 
 
-GRIDS: dict[str, Callable[[float], float]] = {"uniform": lambda t: t, "sway": _sway}
-
-
-def time_grid(num_steps: int, *, grid: str) -> list[float]:
-    """The num_steps + 1 times of a grid, from exactly 0 to exactly 1."""
-    return [0.0, *(GRIDS[grid](step / num_steps) for step in range(1, num_steps)), 1.0]
+#: yields points, is sent the velocity of each, and returns the end
+Trajectory = Generator[Point, Tensor, Tensor]
+#: the velocities of as many points
+Velocities = Callable[[Sequence[Point]], Sequence[Tensor]]
 
 
 def _euler(x: Tensor, t: float, dt: float) -> Trajectory:
-    return x + dt * (yield x, t)
+    return x + dt * (yield Point(x, t))
 
 
 def _midpoint(x: Tensor, t: float, dt: float) -> Trajectory:
-    half = x + dt / 2 * (yield x, t)
-    return x + dt * (yield half, t + dt / 2)
+    half = x + dt / 2 * (yield Point(x, t))
+    return x + dt * (yield Point(half, t + dt / 2))
 
 
-SOLVERS = {"euler": _euler, "midpoint": _midpoint}
+def _average(x: Tensor, t: float, dt: float) -> Trajectory:
+    """No approximation but the network's: x_r = x_t + (r - t) u(x_t, t, r) (MeanFlow, Geng et al., 2025)."""
+    return x + dt * (yield Point(x, t, span=dt))
+
+
+SOLVERS = {"euler": _euler, "midpoint": _midpoint, "average": _average}
 #: velocities that a step of a solver asks for
-ORDERS = {"euler": 1, "midpoint": 2}
+ORDERS = {"euler": 1, "midpoint": 2, "average": 1}
 
 
 def trajectory(noise: Tensor, *, num_steps: int, solver: str, grid: str) -> Trajectory:

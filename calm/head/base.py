@@ -15,14 +15,21 @@ __all__ = ["FlowHead", "TimeEmbedding", "modulate"]
 class FlowHead(Part):
     """Abstract flow head. Built with ``dim`` (D, width of the hidden states) and ``latent_dim`` (C)."""
 
+    #: whether it predicts averages of the velocity over a span of time
+    averages: bool = False
+    #: submodules without effect at first, which weights of a head without them may lack
+    grown: tuple[str, ...] = ()
+
     @abstractmethod
-    def forward(self, hidden: Tensor, *, noisy: Tensor, time: Tensor) -> Tensor:
-        """Predict the velocity x - eps of rectified flow (Liu et al., 2022).
+    def forward(self, hidden: Tensor, *, noisy: Tensor, time: Tensor, span: Tensor | None = None) -> Tensor:
+        """Predict the velocity x - eps of rectified flow (Liu et al., 2022), or its average over a span.
 
         Args:
             hidden: state of the backbone [..., K, D]; the K rows are the frames of one block, and a
                 head may mix them.
             noisy: x_t = (1 - t) eps + t x, [..., K, C]. time: t in 0..1, [..., K].
+            span: r - t, [..., K], only where ``averages``: u(x_t, t, r) with x_r = x_t + (r - t) u along the
+                flow (MeanFlow, Geng et al., 2025). None is a span of 0, the velocity itself.
 
         Returns: velocity [..., K, C].
         """
@@ -31,9 +38,10 @@ class FlowHead(Part):
         """What the steps of an ODE share of the state of the backbone; given to ``step`` in its place."""
         return hidden
 
-    def step(self, state: Tensor, *, noisy: Tensor, time: Tensor) -> Tensor:
+    def step(self, state: Tensor, *, noisy: Tensor, time: Tensor, span: Tensor | None = None) -> Tensor:
         """``forward`` with what ``read`` made of ``hidden``."""
-        return self(state, noisy=noisy, time=time)
+        spans = {} if span is None else {"span": span}
+        return self(state, noisy=noisy, time=time, **spans)
 
     def param_groups(self):
         return [{"part": "head", "params": list(self.parameters())}]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 
 from calm.head.base import FlowHead, TimeEmbedding, modulate
@@ -38,6 +39,8 @@ class MLPHead(FlowHead):
         name: Literal["mlp"] = "mlp"
         width: int = 512
         num_blocks: int = 4
+        #: "average_velocity" takes a span of time besides, for generation in a few steps (objective `mean_flow`)
+        output: Literal["velocity", "average_velocity"] = "velocity"
 
     def __init__(self, config: Config, *, dim: int, latent_dim: int) -> None:
         super().__init__()
@@ -49,15 +52,25 @@ class MLPHead(FlowHead):
         self.out = nn.Linear(config.width, latent_dim)
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
+        self.averages = config.output == "average_velocity"
+        if self.averages:
+            self.span, self.grown = TimeEmbedding(config.width), ("span",)
+            nn.init.zeros_(self.span.mlp[-1].weight)
+            nn.init.zeros_(self.span.mlp[-1].bias)
 
-    def forward(self, hidden: Tensor, *, noisy: Tensor, time: Tensor) -> Tensor:
-        return self.step(self.read(hidden), noisy=noisy, time=time)
+    def forward(self, hidden: Tensor, *, noisy: Tensor, time: Tensor, span: Tensor | None = None) -> Tensor:
+        return self.step(self.read(hidden), noisy=noisy, time=time, span=span)
 
     def read(self, hidden: Tensor) -> Tensor:
         return self.condition(hidden)
 
-    def step(self, state: Tensor, *, noisy: Tensor, time: Tensor) -> Tensor:
-        condition = nn.functional.silu(state + self.time(time))
+    def step(self, state: Tensor, *, noisy: Tensor, time: Tensor, span: Tensor | None = None) -> Tensor:
+        condition = state + self.time(time)
+        if self.averages:
+            condition = condition + self.span(torch.zeros_like(time) if span is None else span)
+        else:
+            assert span is None, "this head knows no averages"
+        condition = nn.functional.silu(condition)
         x = self.embed(noisy)
         for block in self.blocks:
             x = block(x, condition)

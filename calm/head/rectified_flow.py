@@ -38,7 +38,8 @@ class RectifiedFlowHead(FlowHead):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
 
-    def forward(self, hidden: Tensor, *, noisy: Tensor, time: Tensor) -> Tensor:
+    def forward(self, hidden: Tensor, *, noisy: Tensor, time: Tensor, span: Tensor | None = None) -> Tensor:
+        assert span is None, "this head knows no averages"
         shift, scale = self.adaln(self.time(time)).chunk(2, dim=-1)
         x = modulate(self.norm(hidden), shift, scale)
         return self.out(x + self.mlp(x)) + self.skip(noisy)

@@ -89,7 +89,8 @@ class ARFlowBranch(Branch):
     def __init__(self, model: ARFlow, rollout: Rollout | JointRollout) -> None:
         self.model, self.rollout = model, rollout
 
-    def velocity(self, noisy: Tensor, time: Tensor) -> Tensor:
+    def velocity(self, noisy: Tensor, time: Tensor, span: Tensor | None = None) -> Tensor:
+        assert span is None, "the backbone knows no averages"
         frames = frame_times(noisy, time)
         x = self.model.embed_audio(noisy, frames, segment=NOISY_SEGMENT)
         hidden = self.rollout.run(x)
@@ -110,8 +111,9 @@ class _JointBranch(ARFlowBranch):
         self._count = filling(sum(len(rollout.task) for rollout in rollouts), rollouts[0].block_size)
         super().__init__(model, JointRollout(model, rollouts, num_filling=self._count))
 
-    def velocity(self, noisy: Tensor, time: Tensor) -> Tensor:
-        return super().velocity(fill(noisy, self._count), fill(time, self._count))[: len(noisy)]
+    def velocity(self, noisy: Tensor, time: Tensor, span: Tensor | None = None) -> Tensor:
+        given = [fill(x, self._count) for x in (noisy, time, span) if x is not None]
+        return super().velocity(*given)[: len(noisy)]
 
     def append(self, block: Tensor, *, time: Tensor | float = 1.0) -> Tensor:
         time = fill(time, self._count) if isinstance(time, Tensor) else time

@@ -17,8 +17,11 @@ ROWS_TOGETHER = 4
 class Branch:
     """Abstract cached rollout of one batch of prompts, block after block. Made by ``Generator.open`` and ``.join``."""
 
-    def velocity(self, noisy: Tensor, time: Tensor) -> Tensor:
-        """One network evaluation: x_t [B, K, C] of the current block at time [B] -> velocity [B, K, C]."""
+    def velocity(self, noisy: Tensor, time: Tensor, span: Tensor | None = None) -> Tensor:
+        """One network evaluation: x_t [B, K, C] of the current block at time [B] -> velocity [B, K, C].
+
+        ``span`` [B]: average over time to time + span instead, where ``head.averages``.
+        """
         raise NotImplementedError
 
     def append(self, block: Tensor, *, time: Tensor | float = 1.0) -> Tensor:

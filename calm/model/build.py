@@ -26,7 +26,8 @@ __all__ = ["build_model", "build_outline", "check_same", "load_pretrained"]
 def build_model(config: RunConfig) -> Part:
     """Build the root named by ``config.model`` with its parts, and load the weights that the config names.
 
-    ``vae_ckpt_path`` fills the VAE alone, ``pretrained_ckpt_path`` the whole root; then ``lora`` is put into it.
+    ``vae_ckpt_path`` fills the VAE alone, ``pretrained_ckpt_path`` the whole root; then the objective takes what it
+    needs of these weights, and ``lora`` is put into the root.
     """
     return _filled(_assembled(config, _build_vae(config)), config)
 
@@ -62,7 +63,9 @@ def _filled(root: Part, config: RunConfig) -> Part:
     if config.pretrained_ckpt_path:
         for group in ("vae", "backbone"):
             check_same(group, config, config.pretrained_ckpt_path)
-        load_into(root, config.pretrained_ckpt_path)
+        load_into(root, config.pretrained_ckpt_path, may_lack=_grown(root))
+    if isinstance(root, Generator):
+        root.objective.begin(root, trained=bool(config.pretrained_ckpt_path))
     return adapt(root, config.lora, seed=config.seed)
 
 
@@ -94,7 +97,13 @@ def _build_generator(root_class: type[Generator], config: RunConfig, vae: VAE) -
         backbone=backbone,
         head=_require(build("head", config.head, latent_dim=vae.latent_dim, **sizes), "head", root=config.model.name),
         expert=build("expert", config.expert, ffn_dim=backbone.ffn_dim, num_layers=backbone.num_layers, **sizes),
+        objective=build("objective", config.objective),
     )
+
+
+def _grown(root: Part) -> tuple[str, ...]:
+    """Beginnings of names that first weights may lack: what a head has grown, and what is without effect at first."""
+    return tuple(f"head.{name}." for name in root.head.grown) if isinstance(root, Generator) else ()
 
 
 def check_same(group: str, config: RunConfig, folder: str | Path) -> None:

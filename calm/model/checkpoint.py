@@ -37,6 +37,8 @@ ORIGIN_KEYS = ("path", "weights")
 _TRAINING_ONLY = ("adversary.",)
 #: header entry of weights without a VAE: sha256 of the weights file that has it
 _VAE_HASH = "vae_sha256"
+#: header entry of weights that differ from those of another model in some tensors only: sha256 of that model's file
+_BASE_HASH = "base_sha256"
 #: a matrix that 16 bits would change by more than this share stays as it is (bfloat16 rounds by at most 2^-9)
 _LARGEST_ROUNDING = 2.0**-8
 
@@ -49,6 +51,7 @@ def save_pretrained(
     state: Mapping[str, Tensor] | None = None,
     dtype: torch.dtype | None = None,
     shared_vae: str | None = None,
+    base: str | None = None,
 ) -> Path:
     """Write weights and configuration that ``AudioCALM.from_pretrained`` and ``vae_ckpt_path`` read. LoRA is merged.
 
@@ -57,6 +60,7 @@ def save_pretrained(
         dtype: store matrices in this type where it keeps their values; vectors (norms, biases, statistics) stay
             as they are, and so does everything by default.
         shared_vae: name of the exported model, beside ``folder`` or shipped, that has the VAE; it is left out here.
+        base: name of the exported model, found in the same way, whose tensors are left out where they are equal.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -68,6 +72,11 @@ def save_pretrained(
         config, left_out = dataclasses.replace(config, vae_ckpt_path=Path(shared_vae)), (*left_out, "vae.")
     tensors = merged_state(model, {**model.state_dict(), **(state or {})})
     tensors = {name: _stored(tensor, dtype) for name, tensor in tensors.items() if not name.startswith(left_out)}
+    if base is not None:
+        known = _existing(shared_folder(folder, base), WEIGHTS)
+        metadata[_BASE_HASH] = _file_hash(known)
+        config = dataclasses.replace(config, pretrained_ckpt_path=Path(base))
+        tensors = _without_equals(tensors, _read_whole(known))
     partial = folder / f".{WEIGHTS}.partial"
     try:
         save_file(tensors, partial, metadata=metadata)
@@ -83,13 +92,13 @@ def save_pretrained(
 
 
 def without_weights(config: RunConfig) -> RunConfig:
-    """Return the configuration without weights from anywhere: the sizes of its parts alone."""
+    """Return the configuration without weights from anywhere, and an objective that may need them: sizes alone."""
     parts = {
         group: dataclasses.replace(part, weights="random")
         for group in ("vae", "backbone")
         if hasattr(part := getattr(config, group), "weights")
     }
-    return dataclasses.replace(config, vae_ckpt_path=None, pretrained_ckpt_path=None, **parts)
+    return dataclasses.replace(config, vae_ckpt_path=None, pretrained_ckpt_path=None, objective=None, **parts)
 
 
 def _complete_in_itself(config: RunConfig) -> RunConfig:
@@ -113,7 +122,7 @@ def load_config_of(folder: str | Path) -> RunConfig:
     for group in ("vae", "backbone"):
         if (weights := getattr(getattr(config, group), "weights", "random")) != "random":
             raise _elsewhere(f"{group}.weights", weights, folder)
-    return dataclasses.replace(config, vae_ckpt_path=None)
+    return dataclasses.replace(config, vae_ckpt_path=None, pretrained_ckpt_path=None)
 
 
 def _elsewhere(key: str, value: str, folder: Path) -> CheckpointError:
@@ -125,19 +134,21 @@ def _elsewhere(key: str, value: str, folder: Path) -> CheckpointError:
     )
 
 
-def load_into(module: nn.Module, folder: str | Path, *, prefix: str = "") -> None:
+def load_into(module: nn.Module, folder: str | Path, *, prefix: str = "", may_lack: tuple[str, ...] = ()) -> None:
     """Load exported weights into a module; names that start with ``prefix`` are used, without it.
 
     Args:
-        folder: of an exported model, or the name of a shipped one. Weights of a VAE that it shares are read too.
+        folder: of an exported model, or the name of a shipped one. Weights that it shares are read too.
+        may_lack: names that begin so keep their value in ``module`` where the folder lacks them.
 
     Raises CheckpointError where tensors are missing, left over, or of another shape: the checkpoint
     then belongs to another configuration.
     """
     path = _existing(find_model(folder), WEIGHTS)
-    tensors = _read_with_vae(path)
+    tensors = _read_whole(path)
     tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
     expected = {n: t for n, t in module.state_dict().items() if not n.startswith(_TRAINING_ONLY)}
+    expected = {n: t for n, t in expected.items() if n in tensors or not n.startswith(may_lack)}
     problems = _differences(expected, tensors)
     if problems:
         raise CheckpointError(
@@ -148,21 +159,38 @@ def load_into(module: nn.Module, folder: str | Path, *, prefix: str = "") -> Non
     module.load_state_dict(tensors, strict=False)
 
 
-def _read_with_vae(path: Path) -> dict[str, Tensor]:
-    """The tensors of a weights file, with those of the VAE that it shares with other models."""
+def _read_whole(path: Path) -> dict[str, Tensor]:
+    """The tensors of a weights file, with those that it shares: of a VAE, or of the model that it was trained from."""
     tensors, metadata = _read(path)
-    if _VAE_HASH not in metadata:
-        return tensors
-    name = load_config_file(_existing(path.parent, CONFIG), imports="refuse").vae_ckpt_path
+    if _BASE_HASH in metadata:
+        # Its own hash is in no file that it could name: bases form no circle.
+        tensors = {**_read_whole(_shared(path, "pretrained_ckpt_path", metadata[_BASE_HASH], what="base")), **tensors}
+    if _VAE_HASH in metadata:
+        vae = _read(_shared(path, "vae_ckpt_path", metadata[_VAE_HASH], what="VAE"))[0]
+        tensors |= {name: tensor for name, tensor in vae.items() if name.startswith("vae.")}
+    return tensors
+
+
+def _shared(path: Path, key: str, expected: str, *, what: str) -> Path:
+    """The weights file of the model that the configuration beside ``path`` names, if it is the very file."""
+    name = getattr(load_config_file(_existing(path.parent, CONFIG), imports="refuse"), key)
     if name is None:
-        raise CheckpointError("These weights have no VAE, and the configuration names none", where=path)
-    vae = _existing(shared_folder(path.parent, name), WEIGHTS)
-    if _file_hash(vae) != metadata[_VAE_HASH]:
-        # Another VAE of the same shapes would give noise, without any other sign that something is wrong.
+        raise CheckpointError(f"These weights have no {what}, and the configuration names none", where=path)
+    found = _existing(shared_folder(path.parent, name, key=key), WEIGHTS)
+    if _file_hash(found) != expected:
+        # Others of the same shapes would give noise, without any other sign that something is wrong.
         raise CheckpointError(
-            "The VAE is not the one that this model was exported with", where=vae, hint="export the model again"
+            f"The {what} is not the one that this model was exported with", where=found, hint="export the model again"
         )
-    return {**tensors, **{name: tensor for name, tensor in _read(vae)[0].items() if name.startswith("vae.")}}
+    return found
+
+
+def _without_equals(tensors: Mapping[str, Tensor], known: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {
+        name: tensor
+        for name, tensor in tensors.items()
+        if name not in known or tensor.dtype != known[name].dtype or not torch.equal(tensor, known[name])
+    }
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], Mapping[str, str]]:

@@ -53,6 +53,7 @@ class Export:
     num_bytes: int
     dtype: str
     shared_vae: str | None
+    base: str | None
     deviations: tuple[Deviation, ...]
 
 
@@ -77,7 +78,13 @@ def new_folder(out: Path) -> Iterator[Path]:
 
 
 def export(
-    source: str | Path, folder: Path, *, name: str, dtype: str = "float16", shared_vae: str | None = None
+    source: str | Path,
+    folder: Path,
+    *,
+    name: str,
+    dtype: str = "float16",
+    shared_vae: str | None = None,
+    base: str | None = None,
 ) -> Export:
     """Write the model of a run into ``folder``, rounded, load it again and compare.
 
@@ -85,6 +92,7 @@ def export(
         source: a run's folder, an exported model, or a shipped one. name: what the written model calls itself.
         dtype: one of ``DTYPES``, for matrices; vectors and statistics stay float32.
         shared_vae: name of the exported VAE, beside ``folder`` or shipped, that stands in for the model's own.
+        base: name of the exported model, found in the same way, whose tensors are left out where they are equal.
 
     Raises CheckpointError where the shared VAE is another one, or the rounded model computes something else.
     """
@@ -94,7 +102,7 @@ def export(
     config = _relocated(config, name=name)
     if shared_vae is not None:
         check_same("vae", config, shared_folder(folder, shared_vae))
-    save_pretrained(folder, model=model.eval(), config=config, dtype=DTYPES[dtype], shared_vae=shared_vae)
+    save_pretrained(folder, model=model.eval(), config=config, dtype=DTYPES[dtype], shared_vae=shared_vae, base=base)
     rounded = load_pretrained(folder)[0].eval()
     if shared_vae is not None:
         _check_same_weights(model.vae, rounded.vae, name=shared_vae)
@@ -110,6 +118,7 @@ def export(
         num_bytes=(folder / WEIGHTS).stat().st_size,
         dtype=dtype,
         shared_vae=shared_vae,
+        base=base,
         deviations=deviations,
     )
 

@@ -112,10 +112,22 @@ class Targets:
         s_frames = s[:, None].expand(self.latents.shape[:2])
         return (1 - s_frames[..., None]) * noise + s_frames[..., None] * self.latents, s_frames
 
-    def terms(self, velocity: Tensor, stop_logits: Tensor, idle: Tensor, *, positive_weight: float) -> FlowTerms:
-        """Compare predictions with the targets, in float32 at least."""
+    def terms(
+        self,
+        velocity: Tensor,
+        stop_logits: Tensor,
+        idle: Tensor,
+        *,
+        positive_weight: float,
+        target: Tensor | None = None,
+        time: Tensor | None = None,
+    ) -> FlowTerms:
+        """Compare predictions with the targets, in float32 at least.
+
+        ``target`` [B, M, F, C] and ``time`` [B, M, F] stand in for x - eps and for the times of the noisy copies.
+        """
         wide = torch.promote_types(velocity.dtype, torch.float32)
-        target = (self.latents[:, None] - self.noise).to(wide)
+        target = (self.latents[:, None] - self.noise if target is None else target).to(wide)
         error = reduce((velocity.to(wide) - target).square(), "b m f c -> b m f", "mean")
         order = torch.arange(self.latents.shape[1], device=self.latents.device)
         valid = order < self.num_valid[:, None]
@@ -126,7 +138,7 @@ class Targets:
         # Where a crop ends is not where the recording ends: such samples do not teach stopping.
         return FlowTerms(
             error=error,
-            time=self.time,
+            time=self.time if time is None else time,
             valid=valid,
             task=self.task,
             stop=stop,

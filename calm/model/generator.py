@@ -21,6 +21,7 @@ from calm.head.base import TimeEmbedding
 from calm.model.branch import ROWS_TOGETHER, Branch
 from calm.model.distributed import Window
 from calm.model.flow import FlowTerms, Targets, aggregate_losses, home_of, noise_bins, target_latents
+from calm.model.objective import Flow, Objective
 from calm.model.prompt import Prompt
 from calm.model.routing import idle_output, route, routed_residual
 from calm.part import Part
@@ -83,12 +84,20 @@ class Generator(Part):
     """Abstract root: VAE (frozen), backbone, head, optional expert, and the few layers that join them."""
 
     def __init__(
-        self, config: GeneratorConfig, *, vae: VAE, backbone: Backbone, head: FlowHead, expert: Expert | None = None
+        self,
+        config: GeneratorConfig,
+        *,
+        vae: VAE,
+        backbone: Backbone,
+        head: FlowHead,
+        expert: Expert | None = None,
+        objective: Objective | None = None,
     ) -> None:
         super().__init__()
         self.config = config
         self.vae = vae.eval().requires_grad_(False)
         self.backbone, self.head, self.expert = backbone, head, expert
+        self.objective = objective or Flow()
         dim = backbone.dim
         self.audio_in = nn.Linear(vae.latent_dim, dim)
         self.time = TimeEmbedding(dim)
@@ -235,8 +244,7 @@ class Generator(Part):
             level=config.history_noise_level,
             generator=generator,
         )
-        velocity, stop_logits, idle = self.predict(prompt, targets, history=history, history_time=history_time)
-        return targets.terms(velocity, stop_logits, idle, positive_weight=config.stop_positive_weight)
+        return self.objective.terms(self, prompt, targets, history=history, history_time=history_time)
 
     def prompt_of(self, batch: Batch) -> Prompt:
         """The conditions of a training batch."""

@@ -16,6 +16,7 @@ import torch
 from einops import rearrange, repeat
 from torch import Tensor, nn
 
+from calm.head import FlowHead
 from calm.model.branch import Branch, fill, filling, frame_times
 from calm.model.flow import Targets
 from calm.model.generator import Generator, GeneratorConfig
@@ -48,6 +49,14 @@ class HeadFlow(Generator):
     def predict(
         self, prompt: Prompt, targets: Targets, *, history: Tensor, history_time: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
+        hidden, stop_logits, idle = self.condition(prompt, targets, history=history, history_time=history_time)
+        velocity = self.read(hidden, targets.noisy, targets.time, block_size=targets.block_size)
+        return velocity, stop_logits, idle
+
+    def condition(
+        self, prompt: Prompt, targets: Targets, *, history: Tensor, history_time: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """One pass of the backbone: what the head needs of every frame [B, F, D], stop logits [B, F], the idle term."""
         prefix, prefix_rows = self.embed_prefix(prompt)
         k = targets.block_size
         clean = self.embed_audio(history, history_time, segment=CLEAN_SEGMENT)
@@ -66,16 +75,29 @@ class HeadFlow(Generator):
             mask=self.training_mask(rows),
             residual=residual,
         )[:, prefix.shape[1] :]
-        velocity = self._read(hidden[:, :-k], targets)
-        return velocity, self.stop(hidden[:, k:]), idle
+        return hidden[:, :-k], self.stop(hidden[:, k:]), idle
 
-    def _read(self, hidden: Tensor, targets: Targets) -> Tensor:
-        """Head over all blocks and noisy copies: [B, F, D] -> velocity [B, M, F, C]."""
-        k = targets.block_size
-        velocity = self.head(
-            repeat(hidden, "b (n k) d -> b m n k d", k=k, m=targets.noisy.shape[1]),
-            noisy=rearrange(targets.noisy, "b m (n k) c -> b m n k c", k=k).to(hidden.dtype),
-            time=rearrange(targets.time, "b m (n k) -> b m n k", k=k),
+    def read(
+        self,
+        hidden: Tensor,
+        noisy: Tensor,
+        time: Tensor,
+        *,
+        block_size: int,
+        span: Tensor | None = None,
+        head: FlowHead | None = None,
+    ) -> Tensor:
+        """Head over all blocks and noisy copies: hidden [B, F, D], noisy [B, M, F, C] -> velocity [B, M, F, C].
+
+        ``time`` and ``span``: [B, M, F]. ``head`` stands in for the model's own.
+        """
+        k = block_size
+        spans = {} if span is None else {"span": rearrange(span, "b m (n k) -> b m n k", k=k)}
+        velocity = (head or self.head)(
+            repeat(hidden, "b (n k) d -> b m n k d", k=k, m=noisy.shape[1]),
+            noisy=rearrange(noisy, "b m (n k) c -> b m n k c", k=k).to(hidden.dtype),
+            time=rearrange(time, "b m (n k) -> b m n k", k=k),
+            **spans,
         )
         return rearrange(velocity, "b m n k c -> b m (n k) c")
 
@@ -100,10 +122,13 @@ class HeadFlowBranch(Branch):
         self.model, self.rollout, self.hidden = model, rollout, hidden
         self._state: Tensor | None = None
 
-    def velocity(self, noisy: Tensor, time: Tensor) -> Tensor:
+    def velocity(self, noisy: Tensor, time: Tensor, span: Tensor | None = None) -> Tensor:
         if self._state is None:
             self._state = self.model.head.read(self.hidden)
-        return self.model.head.step(self._state, noisy=noisy.to(self.hidden.dtype), time=frame_times(noisy, time))
+        frames = {"time": frame_times(noisy, time)}
+        if span is not None:
+            frames["span"] = frame_times(noisy, span)
+        return self.model.head.step(self._state, noisy=noisy.to(self.hidden.dtype), **frames)
 
     def append(self, block: Tensor, *, time: Tensor | float = 1.0) -> Tensor:
         self.hidden = self.rollout.run(self.model.embed_audio(block, frame_times(block, time), segment=CLEAN_SEGMENT))
@@ -121,8 +146,9 @@ class _JointBranch(HeadFlowBranch):
         rollout = JointRollout(model, rollouts, num_filling=self._count)
         super().__init__(model, rollout, fill(hidden, self._count))
 
-    def velocity(self, noisy: Tensor, time: Tensor) -> Tensor:
-        return super().velocity(fill(noisy, self._count), fill(time, self._count))[: len(noisy)]
+    def velocity(self, noisy: Tensor, time: Tensor, span: Tensor | None = None) -> Tensor:
+        given = [fill(x, self._count) for x in (noisy, time, span) if x is not None]
+        return super().velocity(*given)[: len(noisy)]
 
     def append(self, block: Tensor, *, time: Tensor | float = 1.0) -> Tensor:
         time = fill(time, self._count) if isinstance(time, Tensor) else time

@@ -41,23 +41,23 @@ def default_model() -> Path:
     return shipped[DEFAULT_MODEL]
 
 
-def shared_folder(folder: str | Path, name: str | Path) -> Path:
-    """Return the folder of the VAE that several models share: beside the model's own folder, or shipped.
+def shared_folder(folder: str | Path, name: str | Path, *, key: str = "vae_ckpt_path") -> Path:
+    """Return the folder of what several models share: beside the model's own folder, or shipped. ``key`` named it.
 
     Never the working directory, and nothing but a plain name: a model does not choose which files are read.
     """
     beside, shipped = Path(folder).resolve().parent / name, shipped_models()
     if Path(name).name != str(name):
-        raise CheckpointError(f"'{name}' is no model's name", where=f"{folder}: vae_ckpt_path", allowed="a plain name")
+        raise CheckpointError(f"'{name}' is no model's name", where=f"{folder}: {key}", allowed="a plain name")
     if beside.is_dir():
         return beside
     if str(name) in shipped:
         return shipped[str(name)]
     raise CheckpointError(
-        f"The model's VAE '{name}' is not there",
-        where=f"{folder}: vae_ckpt_path",
+        f"The model's {'VAE' if key == 'vae_ckpt_path' else 'base'} '{name}' is not there",
+        where=f"{folder}: {key}",
         allowed=f"a folder {beside}, or a shipped model ({_listed(shipped)})",
-        hint=f"copy it there, or write it: calm export VAE_RUN {beside}",
+        hint=f"copy it there, or write it: calm export RUN {beside}",
     )
 
 

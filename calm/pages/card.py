@@ -70,6 +70,8 @@ def _facts(export: Export) -> Iterator[tuple[str, str]]:
         yield "parameters", f"{own / 1e6:.1f} M"
     if export.shared_vae:
         yield "VAE", f"`{export.shared_vae}`, shared with other models and not in this folder"
+    if export.base:
+        yield "base", f"`{export.base}`, whose weights stand for those that are not in this folder"
     layout = {1: "mono", 2: "stereo"}[vae.channels]
     yield "audio", f"{vae.sample_rate:,} Hz, {layout}; {vae.frame_rate:g} latents of {vae.latent_dim} channels a second"
     yield "weights", f"{export.num_bytes / 1e6:.1f} MB; matrices {export.dtype}, vectors and statistics float32"

@@ -191,3 +191,42 @@ def test_a_new_folder_appears_whole_or_not_at_all(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
     with pytest.raises(InputError, match="not empty"), new_folder(tmp_path / "out"):
         pass
+
+
+@pytest.fixture
+def changed(shipped):
+    """A model that differs from `mini` in one tensor, as a folder that is based on it."""
+    model, config = load_pretrained("mini")
+    model.head.out.weight.data += 1
+    save_pretrained(shipped / "changed", model=model, config=config, dtype=torch.float16, base="mini")
+    return model
+
+
+def test_a_model_on_a_base_holds_what_differs_and_loads_whole(shipped, changed):
+    with safe_open(shipped / "changed/model.safetensors", framework="pt") as file:
+        assert list(file.keys()) == ["head.out.weight"]
+    loaded = load_pretrained("changed")[0].state_dict()
+    for name, tensor in changed.state_dict().items():
+        torch.testing.assert_close(loaded[name], tensor, rtol=1e-3, atol=0)
+    assert load_config_file(shipped / "changed/config.yaml").pretrained_ckpt_path.name == "mini"
+    assert export("changed", shipped / "alone", name="alone").num_bytes > 10 * (shipped / "changed/model.safetensors").stat().st_size
+
+
+def test_a_base_may_have_a_base(shipped, changed):
+    changed.head.out.bias.data += 1
+    config = load_pretrained("changed")[1]
+    save_pretrained(shipped / "again", model=changed, config=config, dtype=torch.float16, base="changed")
+    with safe_open(shipped / "again/model.safetensors", framework="pt") as file:
+        assert list(file.keys()) == ["head.out.bias"]
+    loaded = load_pretrained("again")[0].state_dict()
+    torch.testing.assert_close(loaded["head.out.weight"], changed.state_dict()["head.out.weight"], rtol=1e-3, atol=0)
+
+
+def test_a_base_that_has_changed_or_is_gone_is_refused(shipped, changed):
+    export("changed", shipped / "other", name="other", shared_vae="mini-vae")
+    shutil.rmtree(shipped / "mini")
+    with pytest.raises(CheckpointError, match=r"base 'mini' is not there(.|\n)*pretrained_ckpt_path"):
+        AudioCALM.from_pretrained("changed")
+    shutil.copytree(shipped / "other", shipped / "mini")
+    with pytest.raises(CheckpointError, match="The base is not the one that this model was exported with"):
+        AudioCALM.from_pretrained("changed")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tests.factory import tiny_generator, tiny_prompt
+from tests.factory import tiny_few_steps, tiny_generator, tiny_prompt
 
 K = 3
 
@@ -41,3 +41,18 @@ def test_joined_branches_equal_each_alone_whatever_their_age_length_and_task(mod
             expected_stops = [alone[i].append(x, time=t) for i, x, t in zip(members, blocks, times, strict=True)]
             torch.testing.assert_close(found, torch.cat(expected), rtol=0, atol=1e-9)
             torch.testing.assert_close(stops, torch.cat(expected_stops), rtol=0, atol=1e-9)
+
+
+def test_every_row_of_a_joined_branch_has_a_span_of_its_own():
+    root = tiny_few_steps().double()
+    prompts = [tiny_prompt(root, [task], num_text=[5], num_reference=[0]) for task in (0, 1, 2)]
+    noisy = torch.randn(3, K, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    time, span = torch.tensor([[0.0, 0.5, 0.25], [1.0, 0.5, 0.0]], dtype=torch.float64)
+    with torch.no_grad():
+        branches = [root.open(prompt, block_size=K) for prompt in prompts]
+        found = root.join(branches).velocity(noisy, time, span)
+        alone = [branch.velocity(*(x[i : i + 1] for x in (noisy, time, span))) for i, branch in enumerate(branches)]
+        without = branches[2].velocity(noisy[2:], time[2:])
+    torch.testing.assert_close(found, torch.cat(alone), rtol=0, atol=1e-9)
+    torch.testing.assert_close(found[2:], without, rtol=0, atol=1e-9)
+    assert not torch.allclose(root.join(branches).velocity(noisy, time), found)

@@ -9,9 +9,10 @@ import torch
 
 from calm.errors import Closing, ConfigError, InputError
 from calm.generation import AudioCALM
+from calm.generation.config import SamplerConfig
 from calm.serving import Engine, Limits
 from calm.types import Waveform
-from tests.factory import tiny_generator
+from tests.factory import tiny_few_steps, tiny_generator
 from tests.serving.conftest import heard
 
 MIXED = [
@@ -55,6 +56,19 @@ def test_either_model_and_any_block_size_can_be_shared(model, block_sizes):
         for task, seconds, size in zip(tasks, durations, block_sizes, strict=True)
     ]
     options[1]["window_seconds"] = 0.02
+    with Engine(calm) as engine:
+        audio = [heard(stream) for stream in [engine.submit(**request) for request in options]]
+    for request, found in zip(options, audio, strict=True):
+        torch.testing.assert_close(found, alone(calm, **request).audio, rtol=0, atol=1e-5)
+
+
+def test_a_model_of_few_steps_is_shared_by_requests_of_different_numbers_of_steps():
+    unguided = {f"cfg_scale_{task}": 1.0 for task in ("speech", "sound", "music")}
+    calm = AudioCALM(tiny_few_steps(), sampler=SamplerConfig(solver="average", **unguided))
+    options = [
+        {"text": "one two", "task": task, "duration": seconds, "seed": 4, "steps": steps}
+        for task, seconds, steps in (("speech", 0.1, 1), ("sound", 0.05, 4), ("music", 0.08, 2), ("speech", 0.06, 2))
+    ]
     with Engine(calm) as engine:
         audio = [heard(stream) for stream in [engine.submit(**request) for request in options]]
     for request, found in zip(options, audio, strict=True):
