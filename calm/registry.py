@@ -40,6 +40,7 @@ KINDS: dict[str, str] = {
     "model": "calm.model",
     "source": "calm.data",
     "metric": "calm.metrics",
+    "watermark": "calm.watermark",
     "benchmark": "calm.benchmarks",
     "baseline": "calm.baselines",
 }

@@ -1,0 +1,76 @@
+"""The detecting side of `spread`: a search over one period, with a threshold that no audio passes often by chance."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from calm.watermark.lattice import CELL_FRAMES, NUM_BANDS, PERIOD_CELLS, band_matrix
+from calm.watermark.levels import decibels, hop_of, residual, rooted, spectra
+
+__all__ = ["NUM_OFFSETS", "SAMPLE_RATE", "score", "threshold"]
+
+SAMPLE_RATE = 16_000
+#: beginnings of the lattice that are tried: every 8 ms of a period
+NUM_OFFSETS = CELL_FRAMES * PERIOD_CELLS
+#: residuals in dB beyond which a cell says no more than its sign
+LOUD_DB = 3.0
+#: the share of cells that may be all noise; cells count from about 6 dB above its level on
+NOISE_SHARE, ABOVE_DB, SLOPE_DB = 0.2, 6.0, 3.0
+SILENCE_DB = -100.0
+
+
+def score(audio: Tensor, lattice: Tensor) -> float:
+    """Largest correlation of ``audio`` [A, S] at 16 kHz with the lattice, over all beginnings of it.
+
+    In a sum of fixed weights times random signs, divided by the root of the weights' squared sum: Hoeffding (1963) bounds
+    the chance that one such sum exceeds x by exp(-x^2 / 2), whatever the audio. Silence and nothing have 0.
+    """
+    hop = hop_of(SAMPLE_RATE)
+    frames = functional.pad(audio, (3 * hop, 3 * hop + -audio.shape[-1] % hop))
+    power = spectra(frames, hop=hop).abs().square().mean(dim=0)  # [frames, bins]
+    power = functional.pad(power, (0, 0, 0, max(0, CELL_FRAMES * 2 - len(power))))
+    bands = band_matrix(SAMPLE_RATE, 4 * hop)
+    levels, strengths = _sliding(rooted(power, bands)), _sliding(power @ (bands / bands.sum(dim=0)))
+    levels, strengths = decibels(levels), 10 * strengths.clamp(min=1e-12).log10()
+    weights = _weights(strengths)
+    best = 0.0
+    for phase in range(CELL_FRAMES):
+        rest = residual(levels[phase::CELL_FRAMES])
+        evidence = weights[phase::CELL_FRAMES] * rest / (LOUD_DB**2 + rest.square()).sqrt()
+        best = max(best, _best_offset(evidence, lattice))
+    return best
+
+
+def threshold(false_positives: float) -> float:
+    """The score that audio passes with at most this probability, over the choice of the key and all beginnings tried."""
+    return math.sqrt(2 * math.log(NUM_OFFSETS / false_positives))
+
+
+def _sliding(values: Tensor) -> Tensor:
+    """Means over cells that begin with each frame: [frames, bands] -> [frames - 3, bands]."""
+    return values.unfold(0, CELL_FRAMES, 1).mean(dim=-1)
+
+
+def _weights(strengths: Tensor) -> Tensor:
+    """How far each cell, in dB, is above what may be noise, 0..1; nothing where there is silence."""
+    heard = strengths > SILENCE_DB
+    if not bool(heard.any()):
+        return torch.zeros_like(strengths)
+    ranked = strengths[heard].sort().values
+    noise = ranked[int(NOISE_SHARE * (len(ranked) - 1))]
+    return torch.sigmoid((strengths - noise - ABOVE_DB) / SLOPE_DB) * heard
+
+
+def _best_offset(evidence: Tensor, lattice: Tensor) -> float:
+    """Circular correlation of the evidence [T, bands], folded into one period, with the lattice."""
+    folded = functional.pad(evidence, (0, 0, 0, -len(evidence) % PERIOD_CELLS))
+    folded = folded.reshape(-1, PERIOD_CELLS, NUM_BANDS).sum(dim=0)
+    size = float(folded.square().sum().sqrt())
+    if size == 0:
+        return 0.0
+    both = torch.fft.rfft(folded, dim=0) * torch.fft.rfft(lattice, dim=0).conj()
+    return float(torch.fft.irfft(both.sum(dim=1), n=PERIOD_CELLS).max()) / size
