@@ -18,9 +18,9 @@ SAMPLE_RATE = 16_000
 NUM_OFFSETS = CELL_FRAMES * PERIOD_CELLS
 #: residuals in dB beyond which a cell says no more than its sign
 LOUD_DB = 3.0
-#: the share of cells that may be all noise; cells count from about 6 dB above its level on
-NOISE_SHARE, ABOVE_DB, SLOPE_DB = 0.2, 6.0, 3.0
-SILENCE_DB = -100.0
+#: the share of cells that may be all noise; cells count from about 7 dB above its level on
+NOISE_SHARE, ABOVE_DB, SLOPE_DB = 0.05, 7.0, 3.0
+SILENCE_DB = -120.0
 
 
 def score(audio: Tensor, lattice: Tensor) -> float:
@@ -35,7 +35,7 @@ def score(audio: Tensor, lattice: Tensor) -> float:
     power = functional.pad(power, (0, 0, 0, max(0, CELL_FRAMES * 2 - len(power))))
     bands = band_matrix(SAMPLE_RATE, 4 * hop)
     levels, strengths = _sliding(rooted(power, bands)), _sliding(power @ (bands / bands.sum(dim=0)))
-    levels, strengths = decibels(levels), 10 * strengths.clamp(min=1e-12).log10()
+    levels, strengths = decibels(levels), 10 * strengths.clamp(min=1e-14).log10()
     weights = _weights(strengths)
     best = 0.0
     for phase in range(CELL_FRAMES):

@@ -14,11 +14,11 @@ from calm.watermark.levels import decibels, hop_of, residual, rooted, spectra
 __all__ = ["CONTEXT_FRAMES", "Strength", "addition"]
 
 #: gain in dB for a full slope of the score, in a band as strong as the mean of its moment; louder bands get less
-STEP_DB, LOUDNESS_POWER, QUIET = 12.0, 1.1, 0.02
+STEP_DB, LOUDNESS_POWER, QUIET = 6.0, 1.5, 0.02
 #: residuals in dB over which a cell's sign is settled, so that pushing it pays no more
-SETTLED_DB = 5.0
-#: power of a bin under which a band is left as it is: -90 dB of full scale
-SILENCE = 1e-9
+SETTLED_DB = 6.0
+#: power of a bin under which a band is left as it is: -120 dB of full scale
+SILENCE = 1e-12
 #: overlapping frames undo a part of each other's gains: the mark is by so much softer than the gains say
 OVERLAP_DB = 4.5
 #: frames on either side of a sample that what is added to it depends on: its frames' cells, two cells further, their frames

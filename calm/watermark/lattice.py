@@ -16,9 +16,9 @@ __all__ = ["CELL_FRAMES", "CELL_MS", "NUM_BANDS", "PERIOD_CELLS", "band_matrix",
 
 #: frames of 8 ms in a cell
 CELL_MS, CELL_FRAMES, PERIOD_CELLS = 32, 4, 80
-LOW_HZ, KNEE_HZ, HIGH_HZ = 200.0, 3700.0, 7200.0
+LOW_HZ, KNEE_HZ, HIGH_HZ = 80.0, 3700.0, 7200.0
 #: below the knee, which telephone audio keeps, bands widen with frequency; above it they are equal in octaves
-NUM_LOW, NUM_HIGH, WARP_HZ = 40, 14, 600.0
+NUM_LOW, NUM_HIGH, WARP_HZ = 36, 14, 1500.0
 NUM_BANDS = NUM_LOW + NUM_HIGH
 
 

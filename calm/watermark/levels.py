@@ -11,7 +11,7 @@ FRAME_MS = 8
 #: shares of the two neighbours in time and of the two in frequency that are taken off
 TIME_SHARE, BAND_SHARE = 0.5, 0.35
 #: levels are means of magnitudes to this power, so that the weak bins of a band count too
-POWER, FLOOR_DB = 0.5, -120.0
+POWER, FLOOR_DB = 0.5, -130.0
 
 
 def hop_of(sample_rate: int) -> int:
@@ -31,7 +31,7 @@ def rooted(power: Tensor, bands: Tensor) -> Tensor:
 
 
 def decibels(mean: Tensor) -> Tensor:
-    """Levels of means of root magnitudes, at least -120 dB."""
+    """Levels of means of root magnitudes, at least -130 dB."""
     return (20 / POWER * mean.clamp(min=1e-12).log10()).clamp(min=FLOOR_DB)
 
 
