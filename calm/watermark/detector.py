@@ -21,6 +21,7 @@ LOUD_DB = 3.0
 #: the share of cells that may be all noise; cells count from about 7 dB above its level on
 NOISE_SHARE, ABOVE_DB, SLOPE_DB = 0.05, 7.0, 3.0
 SILENCE_DB = -120.0
+PIECE_FRAMES = 4096
 
 
 def score(audio: Tensor, lattice: Tensor) -> float:
@@ -29,13 +30,8 @@ def score(audio: Tensor, lattice: Tensor) -> float:
     In a sum of fixed weights times random signs, divided by the root of the weights' squared sum: Hoeffding (1963) bounds
     the chance that one such sum exceeds x by exp(-x^2 / 2), whatever the audio. Silence and nothing have 0.
     """
-    hop = hop_of(SAMPLE_RATE)
-    frames = functional.pad(audio, (3 * hop, 3 * hop + -audio.shape[-1] % hop))
-    power = spectra(frames, hop=hop).abs().square().mean(dim=0)  # [frames, bins]
-    power = functional.pad(power, (0, 0, 0, max(0, CELL_FRAMES * 2 - len(power))))
-    bands = band_matrix(SAMPLE_RATE, 4 * hop)
-    levels, strengths = _sliding(rooted(power, bands)), _sliding(power @ (bands / bands.sum(dim=0)))
-    levels, strengths = decibels(levels), 10 * strengths.clamp(min=1e-14).log10()
+    roots, powers = (_sliding(values) for values in _bands_of(audio))
+    levels, strengths = decibels(roots), 10 * powers.clamp(min=1e-14).log10()
     weights = _weights(strengths)
     best = 0.0
     for phase in range(CELL_FRAMES):
@@ -48,6 +44,21 @@ def score(audio: Tensor, lattice: Tensor) -> float:
 def threshold(false_positives: float) -> float:
     """The score that audio passes with at most this probability, over the choice of the key and all beginnings tried."""
     return math.sqrt(2 * math.log(NUM_OFFSETS / false_positives))
+
+
+def _bands_of(audio: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean root magnitudes and mean powers of the bands in all frames, each [frames, bands]; two cells at least."""
+    hop = hop_of(SAMPLE_RATE)
+    bands = band_matrix(SAMPLE_RATE, 4 * hop)
+    num_frames = max(2 * CELL_FRAMES, -(-audio.shape[-1] // hop) + 3)
+    audio = functional.pad(audio, (3 * hop, num_frames * hop - audio.shape[-1]))
+    roots, powers = [], []
+    for first in range(0, num_frames, PIECE_FRAMES):  # spectra of an hour would not fit into memory
+        last = min(num_frames, first + PIECE_FRAMES)
+        power = spectra(audio[:, first * hop : (last + 3) * hop], hop=hop).abs().square().mean(dim=0)  # [frames, bins]
+        roots.append(rooted(power, bands))
+        powers.append(power @ (bands / bands.sum(dim=0)))
+    return torch.cat(roots), torch.cat(powers)
 
 
 def _sliding(values: Tensor) -> Tensor:

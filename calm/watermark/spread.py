@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
+import torch
 from torch import Tensor
 
 from calm.audio import resample
@@ -14,11 +15,13 @@ from calm.registry import register
 from calm.types import Waveform
 from calm.watermark.base import Detection
 from calm.watermark.detector import SAMPLE_RATE, score, threshold
-from calm.watermark.embedder import Strength, addition
+from calm.watermark.embedder import Strength
 from calm.watermark.lattice import signs
 from calm.watermark.stream import MarkStream
 
 __all__ = ["Spread"]
+
+PIECE_SECONDS = 30
 
 
 @register("watermark", "spread")
@@ -52,9 +55,11 @@ class Spread:
 
     def embed(self, waveform: Waveform) -> Waveform:
         """The same audio, marked; rate, channels and length stay. Silence stays as it is, bit by bit."""
-        audio = waveform.audio.detach().cpu().float()
-        added = addition(audio, sample_rate=waveform.sample_rate, lattice=self._lattice, strength=self._strength)
-        return Waveform(audio=(audio + added).to(waveform.audio), sample_rate=waveform.sample_rate)
+        stream = self.stream(sample_rate=waveform.sample_rate, channels=waveform.audio.shape[0])
+        # In pieces, so that the spectra of long clips fit into memory.
+        pieces = [stream.push(piece) for piece in waveform.audio.split(PIECE_SECONDS * waveform.sample_rate, dim=1)]
+        audio = torch.cat([*pieces, stream.finish()], dim=1)
+        return Waveform(audio=audio.to(waveform.audio), sample_rate=waveform.sample_rate)
 
     def stream(self, *, sample_rate: int, channels: int = 1) -> MarkStream:
         """Marks pieces as they come, as ``embed`` would mark the whole."""
