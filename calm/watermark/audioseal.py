@@ -57,7 +57,9 @@ class AudioSeal:
 
     def __init__(self, config: Config | None = None) -> None:
         self.config = config = config or self.Config()
-        self._package = _package()
+        self._package = _package("loader")
+        # The package compiles two of its layers at their first call, which takes minutes and a C++ compiler.
+        self._uncompiled = _package("libs.moshi.utils.compile").no_compile
         weights = Weights(config.repo, files=FILES, folder=config.folder, revision=config.revision)
         self._paths = weights.path(FILES[0]), weights.path(FILES[1])
 
@@ -79,14 +81,16 @@ class AudioSeal:
             return waveform
         mono = _mono(waveform)
         bits = torch.tensor([[self.config.message >> bit & 1 for bit in range(NUM_BITS)]])
-        added = self._generator.get_watermark(mono, message=bits)[0, :, : mono.shape[-1]]
+        with self._uncompiled():
+            added = self._generator.get_watermark(mono, message=bits)[0, :, : mono.shape[-1]]
         added = resample(Waveform(audio=added, sample_rate=SAMPLE_RATE), waveform.sample_rate).audio
         return Waveform(audio=audio + fit(added, audio.shape[-1]).to(audio), sample_rate=waveform.sample_rate)
 
     @torch.no_grad()
     def detect(self, waveform: Waveform) -> Detection:
         """The share of frames that look marked."""
-        marked, _ = self._detector.detect_watermark(_mono(waveform))
+        with self._uncompiled():
+            marked, _ = self._detector.detect_watermark(_mono(waveform))
         return Detection(score=float(marked), threshold=self.config.threshold)
 
 
@@ -96,9 +100,9 @@ def _mono(waveform: Waveform) -> torch.Tensor:
     return rearrange(fit(mono, max(MIN_SAMPLES, mono.shape[-1])), "a s -> 1 a s")
 
 
-def _package() -> Any:
+def _package(module: str) -> Any:
     try:
-        return importlib.import_module("audioseal.loader")
+        return importlib.import_module(f"audioseal.{module}")
     except ImportError as error:
         raise ConfigError(
             "AudioSeal is not installed", where="watermark audioseal", hint="pip install 'audiocalm[safety]'"
