@@ -35,7 +35,7 @@ class AudioSeal:
     """AudioSeal's networks at 16 kHz; ``folder`` holds generator_base.pth and detector_base.pth.
 
     What is added is computed at 16 kHz from the mean of all channels and brought to the clip's rate, so that audio of
-    higher rates keeps its upper octaves. Raises ConfigError where the package or the weights are missing, CheckpointError
+    higher rates keeps its upper octaves. Nothing is downloaded. Raises ConfigError where the package or the weights are missing, CheckpointError
     where a file is damaged; weights are read as tensors only.
     """
 
@@ -43,7 +43,7 @@ class AudioSeal:
     class Config:
         name: Literal["audioseal"] = "audioseal"
         repo: str = "facebook/audioseal"
-        #: a folder with the two files, instead of the hub
+        #: a folder with the two files, instead of the hub's cache
         folder: str | None = None
         revision: str | None = None
         #: 16 bits that the mark carries
@@ -57,11 +57,12 @@ class AudioSeal:
 
     def __init__(self, config: Config | None = None) -> None:
         self.config = config = config or self.Config()
+        folder = config.folder or _cached(config.repo, config.revision)
+        weights = Weights(config.repo, files=FILES, folder=folder)
+        self._paths = weights.path(FILES[0]), weights.path(FILES[1])
         self._package = _package("loader")
         # The package compiles two of its layers at their first call, which takes minutes and a C++ compiler.
         self._uncompiled = _package("libs.moshi.utils.compile").no_compile
-        weights = Weights(config.repo, files=FILES, folder=config.folder, revision=config.revision)
-        self._paths = weights.path(FILES[0]), weights.path(FILES[1])
 
     @cached_property
     def _generator(self) -> nn.Module:
@@ -98,6 +99,22 @@ def _mono(waveform: Waveform) -> torch.Tensor:
     """[1, 1, S] at 16 kHz, with silence after clips that are too short for the networks."""
     mono = resample(waveform, SAMPLE_RATE).audio.detach().cpu().float().mean(dim=0, keepdim=True)
     return rearrange(fit(mono, max(MIN_SAMPLES, mono.shape[-1])), "a s -> 1 a s")
+
+
+def _cached(repo: str, revision: str | None) -> str:
+    """The folder of the repository in the hub's cache: who looks at a file, or signs one, does not fetch anything."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return snapshot_download(repo, revision=revision, local_files_only=True)
+    except (LocalEntryNotFoundError, HFValidationError) as error:
+        raise ConfigError(
+            "The weights of AudioSeal are not here",
+            where="watermark audioseal",
+            allowed="a folder with generator_base.pth and detector_base.pth (option `folder`), or the hub's cache",
+            hint=f"hf download {repo} generator_base.pth detector_base.pth",
+        ) from error
 
 
 def _package(module: str) -> Any:

@@ -73,6 +73,12 @@ def test_a_folder_without_the_files_is_told(tmp_path: Path) -> None:
         registry.build("watermark", {"name": "audioseal", "folder": str(tmp_path)})
 
 
+def test_nothing_is_downloaded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(ConfigError, match="hf download nobody/nothing"):
+        registry.build("watermark", {"name": "audioseal", "repo": "nobody/nothing"})
+
+
 @pytest.mark.parametrize("message", [-1, 65536])
 def test_a_message_of_more_than_16_bits_is_refused(message: int) -> None:
     with pytest.raises(ConfigError, match="has no 16 bits"):
