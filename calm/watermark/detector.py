@@ -16,10 +16,13 @@ __all__ = ["NUM_OFFSETS", "SAMPLE_RATE", "score", "threshold"]
 SAMPLE_RATE = 16_000
 #: beginnings of the lattice that are tried: every 8 ms of a period
 NUM_OFFSETS = CELL_FRAMES * PERIOD_CELLS
-#: residuals in dB beyond which a cell says no more than its sign
-LOUD_DB = 3.0
-#: the share of cells that may be all noise; cells count from about 7 dB above its level on
-NOISE_SHARE, ABOVE_DB, SLOPE_DB = 0.05, 7.0, 3.0
+#: the least and the largest size in dB beyond which a residual says no more than its sign
+CALM_DB, LOUD_DB = 0.3, 3.0
+#: a cell of this weight tells how large the residuals of its band are
+COUNTED = 0.3
+#: the share of cells that may be all noise; how far above its 5th percentile the 99th of white noise lies in a band of n
+#: bins, offset + spread / sqrt(n + 1) in dB, where cells begin to count; and how steeply
+NOISE_SHARE, NOISE_OFFSET_DB, NOISE_SPREAD_DB, SLOPE_DB = 0.05, 4.3, 7.1, 1.0
 SILENCE_DB = -120.0
 PIECE_FRAMES = 4096
 
@@ -32,13 +35,11 @@ def score(audio: Tensor, lattice: Tensor) -> float:
     """
     roots, powers = (_sliding(values) for values in _bands_of(audio))
     levels, strengths = decibels(roots), 10 * powers.clamp(min=1e-14).log10()
-    weights = _weights(strengths)
-    best = 0.0
-    for phase in range(CELL_FRAMES):
-        rest = residual(levels[phase::CELL_FRAMES])
-        evidence = weights[phase::CELL_FRAMES] * rest / (LOUD_DB**2 + rest.square()).sqrt()
-        best = max(best, _best_offset(evidence, lattice))
-    return best
+    weights = [_weights(strengths)[phase::CELL_FRAMES] for phase in range(CELL_FRAMES)]
+    rests = [residual(levels[phase::CELL_FRAMES]) for phase in range(CELL_FRAMES)]
+    usual = _usual_size(torch.cat(rests), torch.cat(weights))
+    evidence = [w * rest / (usual.square() + rest.square()).sqrt() for w, rest in zip(weights, rests, strict=True)]
+    return max(_best_offset(one, lattice) for one in evidence)
 
 
 def threshold(false_positives: float) -> float:
@@ -73,7 +74,16 @@ def _weights(strengths: Tensor) -> Tensor:
         return torch.zeros_like(strengths)
     ranked = strengths[heard].sort().values
     noise = ranked[int(NOISE_SHARE * (len(ranked) - 1))]
-    return torch.sigmoid((strengths - noise - ABOVE_DB) / SLOPE_DB) * heard
+    # The levels of noise vary most in the bands of few bins.
+    bins = band_matrix(SAMPLE_RATE, 4 * hop_of(SAMPLE_RATE)).sum(dim=0)
+    above = NOISE_OFFSET_DB + NOISE_SPREAD_DB / (bins + 1).sqrt()
+    return torch.sigmoid((strengths - noise - above) / SLOPE_DB) * heard
+
+
+def _usual_size(rests: Tensor, weights: Tensor) -> Tensor:
+    """The median size in dB of each band's residuals: a steady tone tells more than noise of the same level [bands]."""
+    counted = torch.where(weights > COUNTED, rests.abs(), torch.nan)
+    return counted.nanmedian(dim=0).values.nan_to_num(LOUD_DB).clamp(CALM_DB, LOUD_DB)
 
 
 def _best_offset(evidence: Tensor, lattice: Tensor) -> float:

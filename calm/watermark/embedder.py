@@ -13,8 +13,10 @@ from calm.watermark.levels import decibels, hop_of, residual, rooted, spectra
 
 __all__ = ["CONTEXT_FRAMES", "Strength", "addition"]
 
-#: gain in dB for a full slope of the score, in a band as strong as the mean of its moment; louder bands get less
-STEP_DB, LOUDNESS_POWER, QUIET = 6.0, 1.5, 0.02
+#: how much less louder bands get, beside the mean of their moment
+LOUDNESS_POWER, QUIET = 0.75, 0.02
+#: powers of ten between which the step up the slope is sought, and how often the interval is halved
+STEPS, HALVINGS = (-3.0, 3.5), 14
 #: residuals in dB over which a cell's sign is settled, so that pushing it pays no more
 SETTLED_DB = 6.0
 #: power of a bin under which a band is left as it is: -120 dB of full scale
@@ -61,7 +63,7 @@ def _cells(first_frame: int, num_frames: int, *, hop: int, sample_rate: int) -> 
 
 
 def _gains(power: Tensor, bands: Tensor, *, cells: Tensor, lattice: Tensor, strength: Strength) -> Tensor:
-    """Gains in dB [T, bands] from powers [frames, bins]: a step up the slope of the score, within the budget of each cell."""
+    """Gains in dB [T, bands] from powers [frames, bins]: in each moment, as far up the slope of the score as the budget lets."""
     width = bands.sum(dim=0)
     total = _mean_of_cells(power.sum(dim=1, keepdim=True), cells)  # [T, 1]
     energy = _mean_of_cells(power @ bands, cells)
@@ -69,13 +71,20 @@ def _gains(power: Tensor, bands: Tensor, *, cells: Tensor, lattice: Tensor, stre
     wanted = lattice[torch.arange(int(cells[0]), int(cells[-1]) + 1) % PERIOD_CELLS]
     slope = residual(wanted * (1 + (residual(levels) / SETTLED_DB).square()).pow(-1.5))
     loudness = energy / width.clamp(min=1) / (total / width.sum().clamp(min=1)).clamp(min=SILENCE)
-    gains = (STEP_DB * slope / (QUIET + loudness).pow(LOUDNESS_POWER)).clamp(-strength.max_gain_db, strength.max_gain_db)
-    gains = gains * (energy > SILENCE * width)
+    direction = slope / (QUIET + loudness).pow(LOUDNESS_POWER) * (energy > SILENCE * width)
     budget = total * 10 ** ((OVERLAP_DB - strength.level_db) / 10)
-    for _ in range(2):  # gains in dB are not quite proportional to what they add
+    return _within(budget, direction, energy, max_gain_db=strength.max_gain_db)
+
+
+def _within(budget: Tensor, direction: Tensor, energy: Tensor, *, max_gain_db: float) -> Tensor:
+    """The longest step in the direction [T, bands] that adds no more than the budget [T, 1], no gain above the largest."""
+    low, high = (torch.full_like(budget, step) for step in STEPS)
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        gains = (direction * 10**middle).clamp(-max_gain_db, max_gain_db)
         added = (energy * (10 ** (gains / 20) - 1).square()).sum(dim=1, keepdim=True)
-        gains = gains * (budget / added.clamp(min=1e-20)).sqrt().clamp(max=1)
-    return gains
+        low, high = torch.where(added > budget, low, middle), torch.where(added > budget, middle, high)
+    return (direction * 10**low).clamp(-max_gain_db, max_gain_db)
 
 
 def _mean_of_cells(values: Tensor, cells: Tensor) -> Tensor:
