@@ -41,6 +41,7 @@ KINDS: dict[str, str] = {
     "objective": "calm.model",
     "source": "calm.data",
     "metric": "calm.metrics",
+    "watermark": "calm.watermark",
     "benchmark": "calm.benchmarks",
     "baseline": "calm.baselines",
 }

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
+
 from calm import audio
 from calm.audio import Provenance
 from calm.errors import InputError
@@ -29,6 +31,7 @@ from calm.types import Waveform
 __all__ = ["OFF", "Published", "SignedAudio", "check_settings", "publish", "publish_bytes", "sign", "sign_and_write"]
 
 SIGNED, OFF, NO_MARK = "signed", "turned off by flag", "none"
+UNMARKABLE = "not possible: too short, or silent"
 
 
 class SignedAudio(NamedTuple):
@@ -117,9 +120,12 @@ def sign(
     where: object = None,
 ) -> SignedAudio:
     """``publish_bytes`` with the mark at hand; None for none."""
+    watermark = NO_MARK
     if mark is not None:
-        waveform = mark.embed(waveform)
-    said = dataclasses.replace(provenance, **_statements(format.lower(), settings=settings, mark=mark))
+        marked = mark.embed(waveform)
+        watermark = UNMARKABLE if torch.equal(marked.audio, waveform.audio) else settings.watermark
+        waveform = marked
+    said = dataclasses.replace(provenance, **_statements(format.lower(), settings=settings, watermark=watermark))
     data = audio.encode(waveform, format=format, provenance=said, where=where)
     if said.c2pa == SIGNED:
         data = sign_manifest(data, format=format.lower(), provenance=said, credentials=credentials(settings))
@@ -128,10 +134,9 @@ def sign(
     return SignedAudio(data, make_sidecar(_record(data, said, format=format.lower()), key=signing_key(settings)))
 
 
-def _statements(format: str, *, settings: ProvenanceSettings, mark: Mark | None) -> dict[str, str]:
+def _statements(format: str, *, settings: ProvenanceSettings, watermark: str) -> dict[str, str]:
     """What the record says of each part."""
     c2pa = SIGNED if format in MANIFEST_FORMATS else f"not supported by {format}"
-    watermark = NO_MARK if mark is None else settings.watermark
     said = {"sidecar": SIGNED, "c2pa": c2pa, "watermark": watermark}
     return {part: text if part in settings.parts else OFF for part, text in said.items()}
 
