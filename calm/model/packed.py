@@ -16,10 +16,13 @@ from torch import Tensor, nn
 
 from calm.errors import CheckpointError
 
-__all__ = ["PACKED", "PackedLinear", "missing"]
+__all__ = ["PACKED", "PackedLinear", "RotatedInt8Linear", "missing"]
 
 #: largest share by which a usable kind may change a product of well-behaved numbers
 _TOLERANCE = {"bf16": 0.01, "fp16": 0.001, "int8": 0.03}
+#: channels that are mixed before rounding
+_GROUP = 64
+#: sizes of the layer that a kind is tried with
 _WIDTH = 64
 
 
@@ -88,6 +91,28 @@ class Int8Linear(PackedLinear):
         return torch.ops.quantized.linear_dynamic(x, self._packed, self._reduce_range)
 
 
+class RotatedInt8Linear(Int8Linear):
+    """The same for inputs with a few large channels, which would take the range of all others.
+
+    Channels are mixed in groups by a Hadamard matrix, so that a large one is shared out over its group; the weights
+    are mixed in the same way, and the product stays what it was (QuaRot, arXiv 2404.00456).
+    """
+
+    def __init__(self, linear: nn.Linear) -> None:
+        # The largest power of two that divides the width, up to the group's size.
+        group = min(_GROUP, linear.in_features & -linear.in_features)
+        mix = _hadamard(group)
+        rotated = nn.utils.skip_init(nn.Linear, linear.in_features, linear.out_features, bias=False)
+        rotated.weight.data = (linear.weight.detach().float().unflatten(1, (-1, group)) @ mix).flatten(1)
+        rotated.bias = linear.bias
+        super().__init__(rotated)
+        self.group = group
+        self.register_buffer("mix", mix)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward((x.reshape(-1, self.group) @ self.mix).view(x.shape))
+
+
 PACKED: dict[str, type[PackedLinear]] = {"bf16": BFloat16Linear, "fp16": Float16Linear, "int8": Int8Linear}
 
 
@@ -118,6 +143,14 @@ def _products_overflow() -> bool:
         packed = torch.ops.quantized.linear_prepack(weight, None)
     found = torch.ops.quantized.linear_dynamic(ones, packed, False)
     return not torch.allclose(found, torch.tensor(float(_WIDTH)), rtol=0.02)
+
+
+def _hadamard(size: int) -> Tensor:
+    """Orthogonal matrix [size, size] of equal magnitudes, size a power of two (Sylvester); it is its own inverse."""
+    matrix = torch.ones(1, 1)
+    while len(matrix) < size:
+        matrix = torch.cat([torch.cat([matrix, matrix], dim=1), torch.cat([matrix, -matrix], dim=1)])
+    return matrix / size**0.5
 
 
 def _weights(linear: nn.Linear) -> tuple[Tensor, Tensor | None]:

@@ -11,7 +11,7 @@ from torch import nn
 from calm.errors import ConfigError, did_you_mean
 from calm.head.base import TimeEmbedding
 from calm.model.generator import Generator
-from calm.model.packed import PACKED, missing
+from calm.model.packed import PACKED, RotatedInt8Linear, missing
 
 __all__ = ["PRECISIONS", "choose_precision", "set_precision"]
 
@@ -19,6 +19,8 @@ __all__ = ["PRECISIONS", "choose_precision", "set_precision"]
 PRECISIONS = ("auto", "fp32", *PACKED)
 #: what is used where a CPU lacks a kind
 _FALLBACK = "bf16"
+#: layers whose input has a few large channels: the product of gate and projection, and the state that the head reads
+_UNEVEN_INPUT = ("down_proj", "condition")
 
 _log = logging.getLogger(__name__)
 
@@ -54,13 +56,14 @@ def set_precision(model: Generator, precision: str) -> Generator:
     """Pack the linear layers of a generator in place, for inference only, and return it.
 
     Packed are the layers between: those of backbone, expert and head. In float32 stay those that read latents or write
-    them, embeddings of text and time, norms, the stop head and the VAE: they are few, and their rounding would go
-    straight into what is heard.
+    them, embeddings of text and time, norms, attention, the stop head and the VAE: they are few, or their rounding
+    would go straight into what is heard. Raises ConfigError as `choose_precision` does.
     """
     chosen = choose_precision(precision, device=model.null_text.device)
     if chosen != "fp32":
         for parent, name, linear in list(_inner_layers(model)):
-            setattr(parent, name, PACKED[chosen](linear))
+            rotated = chosen == "int8" and name in _UNEVEN_INPUT
+            setattr(parent, name, (RotatedInt8Linear if rotated else PACKED[chosen])(linear))
     return model
 
 
