@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,39 +24,53 @@ from calm.evaluation.machine import machine_record
 from calm.evaluation.study import Study, as_json, consented
 from calm.generation import AudioCALM
 from calm.metrics.intervals import mean
-from calm.metrics.words import excess, word_error_rate
+from calm.metrics.words import WordErrors, excess, word_error_rate
 from calm.scorers.speaker import SpeakerEncoder
 from calm.types import Task
 
 REFERENCE = "fp32"
 
 
-def measure(options: argparse.Namespace, console: Console) -> dict[str, Any]:
-    """Figures by precision."""
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """What one spoken sentence scored: word errors, similarity to its reference, seconds."""
+
+    errors: WordErrors
+    sim: float
+    seconds: float
+
+
+def measure(options: argparse.Namespace, console: Console) -> None:
+    """Speak and recognise sentence by sentence; the result file is rewritten after each."""
     names = [REFERENCE, *options.precisions.split(",")]
     studies = {name: study_of(options, name) for name in names}
     listening, encoder = Listening(studies[REFERENCE]), SpeakerEncoder()
-    errors, voices, seconds = ({name: [] for name in names} for _ in range(3))
+    rows: dict[str, list[Row]] = {name: [] for name in names}
     for number, item in enumerate(listening.items):
         reference = item.reference_audio
         own = encoder.embed(reference)
         for name in names:
             clip = studies[name].generate(item.target.text, Task.SPEECH, number=number, reference=consented(reference))
-            errors[name].append(listening.errors(item, clip.waveform))
-            voices[name].append(float(encoder.embed(clip.waveform) @ own) if bool(clip.audio.any()) else 0.0)
-            seconds[name].append(clip.seconds)
-        console.print(f"{number + 1} of {len(listening.items)}", end="\r")
-    figures = {
-        name: {
-            "wer": word_error_rate(errors[name]),
-            "wer_minus_fp32": excess(errors[name], errors[REFERENCE]),
-            "sim": mean(voices[name]),
-            "sim_minus_fp32": mean([a - b for a, b in zip(voices[name], voices[REFERENCE], strict=True)]),
-            "length_over_fp32": mean([a / b for a, b in zip(seconds[name], seconds[REFERENCE], strict=True)]),
+            sim = float(encoder.embed(clip.waveform) @ own) if bool(clip.audio.any()) else 0.0
+            rows[name].append(Row(errors=listening.errors(item, clip.waveform), sim=sim, seconds=clip.seconds))
+        result = {"figures": figures_of(rows), "items": number + 1, "scorers": listening.about(), "machine": machine_record()}
+        write_bytes(options.result, (json.dumps(as_json(result), indent=2) + "\n").encode())
+        console.print(f"{number + 1} of {len(listening.items)}", highlight=False)
+
+
+def figures_of(rows: dict[str, list[Row]]) -> dict[str, Any]:
+    """By precision, each with its paired difference from float32."""
+    found, reference = {}, rows[REFERENCE]
+    for name, own in rows.items():
+        errors, pairs = [row.errors for row in own], list(zip(own, reference, strict=True))
+        found[name] = {
+            "wer": word_error_rate(errors),
+            "wer_minus_fp32": excess(errors, [row.errors for row in reference]),
+            "sim": mean([row.sim for row in own]),
+            "sim_minus_fp32": mean([a.sim - b.sim for a, b in pairs]),
+            "length_over_fp32": mean([a.seconds / b.seconds for a, b in pairs]),
         }
-        for name in names
-    }
-    return as_json({"figures": figures, "items": len(listening.items), "scorers": listening.about()})
+    return found
 
 
 def study_of(options: argparse.Namespace, precision: str) -> Study:
@@ -74,8 +89,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--cache", type=Path, help="recognised originals")
     options, console = parser.parse_args(), Console()
-    result = {**measure(options, console), "machine": machine_record()}
-    write_bytes(options.result, (json.dumps(result, indent=2) + "\n").encode())
+    measure(options, console)
+    result = json.loads(options.result.read_text(encoding="utf-8"))
     for name, figures in result["figures"].items():
         said = (f"{key} {value['value']:.4f} ({value['low']:.4f} to {value['high']:.4f})" for key, value in figures.items())
         console.print(f"{name}: " + ", ".join(said), highlight=False)
