@@ -2,7 +2,7 @@
 
     chrt -r 1 python benchmarks/precision.py [RESULT.json] [--rounds 7]
 
-Every figure is a ratio against the same model in float32, measured in turns (fp32, bf16, fp16, int8, fp32, ...) on one
+Every figure is a ratio against the same model in float32, measured in turns (fp32, bf16, fp16, int8, int8_rows, fp32, ...) on one
 thread; the median and the range over rounds are reported. `mini` and, for times alone, a backbone of 77 M with random
 weights: one pass of 4 rows against a history, one ODE step with guidance, a whole block, whole clips. Beside them the
 relative error of latents against float32, what the neighbours in a batch change, memory, and the pass over the time
@@ -45,7 +45,7 @@ TEXTS = {
 LARGE = ("experiment=mini", "vae_ckpt_path=null", "backbone.dim=1024", "backbone.num_heads=16", "backbone.num_kv_heads=16", "backbone.ffn_dim=2816")  # fmt: skip
 ROWS, HISTORY, SECONDS, SCALE = 4, 32, 2.0, 2.0
 #: bytes per packed weight
-BYTES = {"fp32": 4, "bf16": 2, "fp16": 2, "int8": 1}
+BYTES = {"fp32": 4, "bf16": 2, "fp16": 2, "int8": 1, "int8_rows": 1}
 
 
 def mini(precision: str) -> AudioCALM:

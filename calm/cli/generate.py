@@ -46,7 +46,7 @@ def generate(
         str | None, typer.Option(help="Shipped model (default mini), or folder of an exported model or of a run.")
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, mps or cuda:N.")] = "auto",
-    precision: Annotated[str, typer.Option(help="auto, fp32, bf16; on a CPU also fp16, int8 (fastest).")] = "auto",
+    precision: Annotated[str, typer.Option(help="auto, fp32, bf16; on a CPU also fp16, int8 (fastest), int8_rows.")] = "auto",
     batch_file: Annotated[Path | None, typer.Option(help="One prompt a line, or .jsonl; numbered outputs.")] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Prompts of a batch file that run together.")] = 8,
     provenance: Annotated[str, typer.Option(help="all, none, or of sidecar,c2pa,watermark; files say what is off.")] = "all",

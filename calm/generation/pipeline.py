@@ -18,7 +18,7 @@ from calm.generation.sampler import sample_blocks
 from calm.model.build import build_model, load_pretrained
 from calm.model.device import open_device
 from calm.model.generator import Generator
-from calm.model.precision import set_precision
+from calm.model.precision import choose_precision, set_precision
 from calm.types import Task, Waveform
 
 __all__ = ["AudioCALM"]
@@ -74,14 +74,17 @@ class AudioCALM:
             name_or_folder: a folder as ``calm train`` and ``calm export`` write it, a run's folder (its ``export``
                 is taken), or the name of a shipped model, for example "mini". A folder that exists comes first.
             device: "auto", "cpu", "mps", "cuda" or "cuda:N".
-            precision: "fp32" (the model as it was trained), "bf16", on a CPU also "fp16" and "int8", or "auto", the
-                fastest that sounds the same; see `calm.model.precision`. All but "fp32" are for generation alone.
+            precision: "fp32" (the model as it was trained), "bf16", on a CPU also "fp16", "int8" and "int8_rows", or
+                "auto", the fastest that sounds the same; see `calm.model.precision`. A model in any but "fp32" can
+                only generate: not train, nor be saved or moved.
 
         Raises CheckpointError where there is no such model, or where its files do not fit together, and ConfigError
         for a device or a precision that is not to be had.
         """
+        where = _device(device)
+        precision = choose_precision(precision, device=where)
         model, config = load_pretrained(name_or_folder)
-        pipeline = cls.of(model.to(_device(device)), config)
+        pipeline = cls.of(model.to(where), config)
         set_precision(pipeline.model, precision)
         return pipeline
 

@@ -16,10 +16,10 @@ from torch import Tensor, nn
 
 from calm.errors import CheckpointError
 
-__all__ = ["PACKED", "PackedLinear", "RotatedInt8Linear", "missing"]
+__all__ = ["PACKED", "Int8Linear", "MixedLinear", "PackedLinear", "missing"]
 
 #: largest share by which a usable kind may change a product of well-behaved numbers
-_TOLERANCE = {"bf16": 0.01, "fp16": 0.001, "int8": 0.03}
+_TOLERANCE = {"bf16": 0.01, "fp16": 0.001, "int8": 0.03, "int8_rows": 0.03}
 #: channels that are mixed before rounding
 _GROUP = 64
 #: sizes of the layer that a kind is tried with
@@ -73,7 +73,7 @@ class Float16Linear(PackedLinear):
 class Int8Linear(PackedLinear):
     """Weights in 8 bits with a scale per output; the input is rounded to 8 bits by its own range, call by call.
 
-    That range is one for the whole tensor, so that the rows of a call move each other by a part of the rounding.
+    That range is one for the whole tensor: rows of one call move each other, by as much as the rounding does.
     """
 
     def __init__(self, linear: nn.Linear) -> None:
@@ -91,29 +91,53 @@ class Int8Linear(PackedLinear):
         return torch.ops.quantized.linear_dynamic(x, self._packed, self._reduce_range)
 
 
-class RotatedInt8Linear(Int8Linear):
-    """The same for inputs with a few large channels, which would take the range of all others.
+class Int8RowsLinear(Int8Linear):
+    """The same with a range for every row: what a row becomes does not depend on its neighbours, to the bit.
+
+    Rows are scaled to -1..1, and two more channels without weight, 1 and -1, give all of them the same range.
+    """
+
+    def __init__(self, linear: nn.Linear) -> None:
+        wide = nn.utils.skip_init(nn.Linear, linear.in_features + 2, linear.out_features, bias=False)
+        wide.weight.data = F.pad(linear.weight.detach().float(), (0, 2))
+        super().__init__(wide)
+        self.in_features = linear.in_features
+        self.register_buffer("bias", None if linear.bias is None else linear.bias.detach().float())
+        self.register_buffer("ends", torch.tensor([1.0, -1.0]))
+
+    def forward(self, x: Tensor) -> Tensor:
+        scale = torch.linalg.vector_norm(x, torch.inf, dim=-1, keepdim=True).clamp_min_(torch.finfo(x.dtype).tiny)
+        y = super().forward(torch.cat([x / scale, self.ends.expand(*x.shape[:-1], 2)], dim=-1))
+        return y.mul_(scale) if self.bias is None else torch.addcmul(self.bias, y, scale)
+
+
+class MixedLinear(PackedLinear):
+    """A packed layer behind a mixing of its input, for inputs with a few large channels that would take all the range.
 
     Channels are mixed in groups by a Hadamard matrix, so that a large one is shared out over its group; the weights
     are mixed in the same way, and the product stays what it was (QuaRot, arXiv 2404.00456).
     """
 
-    def __init__(self, linear: nn.Linear) -> None:
+    def __init__(self, linear: nn.Linear, kind: type[PackedLinear]) -> None:
+        super().__init__(linear)
         # The largest power of two that divides the width, up to the group's size.
-        group = min(_GROUP, linear.in_features & -linear.in_features)
-        mix = _hadamard(group)
-        rotated = nn.utils.skip_init(nn.Linear, linear.in_features, linear.out_features, bias=False)
-        rotated.weight.data = (linear.weight.detach().float().unflatten(1, (-1, group)) @ mix).flatten(1)
-        rotated.bias = linear.bias
-        super().__init__(rotated)
-        self.group = group
-        self.register_buffer("mix", mix)
+        self.group = min(_GROUP, linear.in_features & -linear.in_features)
+        self.register_buffer("mix", _hadamard(self.group))
+        mixed = nn.utils.skip_init(nn.Linear, linear.in_features, linear.out_features, bias=False)
+        mixed.weight.data = (linear.weight.detach().float().unflatten(1, (-1, self.group)) @ self.mix).flatten(1)
+        mixed.bias = linear.bias
+        self.inner = kind(mixed)
 
     def forward(self, x: Tensor) -> Tensor:
-        return super().forward((x.reshape(-1, self.group) @ self.mix).view(x.shape))
+        return self.inner((x.reshape(-1, self.group) @ self.mix).view(x.shape))
 
 
-PACKED: dict[str, type[PackedLinear]] = {"bf16": BFloat16Linear, "fp16": Float16Linear, "int8": Int8Linear}
+PACKED: dict[str, type[PackedLinear]] = {
+    "bf16": BFloat16Linear,
+    "fp16": Float16Linear,
+    "int8": Int8Linear,
+    "int8_rows": Int8RowsLinear,
+}
 
 
 @functools.cache

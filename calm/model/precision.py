@@ -11,14 +11,16 @@ from torch import nn
 from calm.errors import ConfigError, did_you_mean
 from calm.head.base import TimeEmbedding
 from calm.model.generator import Generator
-from calm.model.packed import PACKED, RotatedInt8Linear, missing
+from calm.model.packed import PACKED, Int8Linear, MixedLinear, missing
 
 __all__ = ["PRECISIONS", "choose_precision", "set_precision"]
 
 #: "fp32" is the model as it was trained, "auto" the choice for its device
 PRECISIONS = ("auto", "fp32", *PACKED)
-#: what is used where a CPU lacks a kind
+#: what is used where a CPU lacks a kind that was asked for
 _FALLBACK = "bf16"
+#: the fastest kind that nobody can hear, or measure in words: 2 times as fast as float32, latents within 1e-3
+_UNHEARD = "fp16"
 #: layers whose input has a few large channels: the product of gate and projection, and the state that the head reads
 _UNEVEN_INPUT = ("down_proj", "condition")
 
@@ -28,9 +30,8 @@ _log = logging.getLogger(__name__)
 def choose_precision(precision: str, *, device: torch.device) -> str:
     """Return the name in ``PACKED``, or "fp32", that a model on this device is run in.
 
-    "auto" is float32: the fast kinds change what is heard, if only a little, so they are asked for by name. A kind that
-    this CPU lacks becomes bfloat16, which is said once. Raises ConfigError for other names, and for FBGEMM's kinds on
-    another device than a CPU.
+    "auto" is fp16 on a CPU that has it, and else float32. A kind that is asked for and that this CPU lacks becomes
+    bfloat16, which the log says. Raises ConfigError for other names, and for a CPU's kinds on another device.
     """
     if precision not in PRECISIONS:
         raise ConfigError(
@@ -38,13 +39,13 @@ def choose_precision(precision: str, *, device: torch.device) -> str:
             where="precision",
             allowed=PRECISIONS,
         )
-    if precision in ("auto", "fp32"):
-        return "fp32"
-    if precision == "bf16":
+    if precision == "auto":
+        return _UNHEARD if device.type == "cpu" and missing(_UNHEARD) is None else "fp32"
+    if precision in ("fp32", _FALLBACK):
         return precision
     if device.type != "cpu":
         raise ConfigError(
-            f"Precision '{precision}' runs on a CPU, the model is on '{device}'", where="precision", allowed="auto, fp32, bf16"
+            f"Precision '{precision}' is for a CPU, the model is on '{device}'", where="precision", allowed="auto, fp32, bf16"
         )
     if reason := missing(precision):
         _log.warning("Precision %s is not to be had on this CPU (%s): %s is used", precision, reason, _FALLBACK)
@@ -60,10 +61,12 @@ def set_precision(model: Generator, precision: str) -> Generator:
     would go straight into what is heard. Raises ConfigError as `choose_precision` does.
     """
     chosen = choose_precision(precision, device=model.null_text.device)
-    if chosen != "fp32":
-        for parent, name, linear in list(_inner_layers(model)):
-            rotated = chosen == "int8" and name in _UNEVEN_INPUT
-            setattr(parent, name, (RotatedInt8Linear if rotated else PACKED[chosen])(linear))
+    if chosen == "fp32":
+        return model
+    kind = PACKED[chosen]
+    for parent, name, linear in list(_inner_layers(model)):
+        uneven = issubclass(kind, Int8Linear) and name in _UNEVEN_INPUT
+        setattr(parent, name, MixedLinear(linear, kind) if uneven else kind(linear))
     return model
 
 
