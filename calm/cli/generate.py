@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from contextlib import nullcontext
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from calm.cli.errors import console
+from calm.cli.profile import profiled
 from calm.cli.prompts import Prompt, numbered, read_batch_file
 from calm.errors import ConsentError, InputError
 from calm.types import Task
@@ -50,6 +52,7 @@ def generate(
     batch_file: Annotated[Path | None, typer.Option(help="One prompt a line, or .jsonl; numbered outputs.")] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Prompts of a batch file that run together.")] = 8,
     provenance: Annotated[str, typer.Option(help="all, none, or of sidecar,c2pa,watermark; files say what is off.")] = "all",
+    profile: Annotated[bool, typer.Option("--profile", help="Name the five dearest operations of each batch.")] = False,
 ) -> None:
     """Generate speech, sound or music.
 
@@ -67,9 +70,8 @@ def generate(
     origin = _origin(folder, model=pipeline.name, consent=None if reference is None else reference.consent)
     index = 0
     for group in _batches(prompts, batch_size):
-        clips = pipeline.generate(
-            [prompt.text for prompt in group], **group[0].options(), **_given(options), seed=seed + index
-        )
+        with profiled() if profile else nullcontext():
+            clips = _clips(pipeline, group, seed=seed + index, **options)
         for clip in clips:
             _save(clip, outputs[index], origin=origin, settings=settings)
             index += 1
@@ -156,6 +158,10 @@ def _batches(prompts: list[Prompt], size: int) -> Iterator[list[Prompt]]:
     for _, group in itertools.groupby(prompts, key=lambda prompt: prompt.options()):
         members = list(group)
         yield from (members[start : start + size] for start in range(0, len(members), size))
+
+
+def _clips(pipeline: Any, group: list[Prompt], *, seed: int, **options: Any) -> list[Any]:
+    return pipeline.generate([prompt.text for prompt in group], **group[0].options(), **_given(options), seed=seed)
 
 
 def _given(options: dict[str, Any]) -> dict[str, Any]:
