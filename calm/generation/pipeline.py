@@ -75,7 +75,7 @@ class AudioCALM:
                 is taken), or the name of a shipped model, for example "mini". A folder that exists comes first.
             device: "auto", "cpu", "mps", "cuda" or "cuda:N".
             precision: "fp32" (the model as it was trained), "bf16", on a CPU also "fp16", "int8" and "int8_rows", or
-                "auto", the fastest that sounds the same; see `calm.model.precision`. A model in any but "fp32" can
+                "auto", which is fp16 on a CPU that has it; see `calm.model.precision`. A model in any but "fp32" can
                 only generate: not train, nor be saved or moved.
 
         Raises CheckpointError where there is no such model, or where its files do not fit together, and ConfigError
