@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from contextlib import nullcontext
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from calm.cli.errors import console
+from calm.cli.profile import profiled
 from calm.cli.prompts import Prompt, numbered, read_batch_file
 from calm.errors import ConsentError, InputError
 from calm.types import Task
@@ -46,9 +48,11 @@ def generate(
         str | None, typer.Option(help="Shipped model (default mini), or folder of an exported model or of a run.")
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, mps or cuda:N.")] = "auto",
+    precision: Annotated[str, typer.Option(help="auto, fp32, bf16; on a CPU also fp16, int8 (fastest), int8_rows.")] = "auto",
     batch_file: Annotated[Path | None, typer.Option(help="One prompt a line, or .jsonl; numbered outputs.")] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Prompts of a batch file that run together.")] = 8,
     provenance: Annotated[str, typer.Option(help="all, none, or of sidecar,c2pa,watermark; files say what is off.")] = "all",
+    profile: Annotated[bool, typer.Option("--profile", help="Name the five dearest operations of each batch.")] = False,
 ) -> None:
     """Generate speech, sound or music.
 
@@ -62,13 +66,12 @@ def generate(
     settings = _settings(provenance)
     options = {"steps": steps, "cfg_scale": cfg_scale, "reference": reference}
     folder = _folder(model)
-    pipeline = _load(folder, device=device)
+    pipeline = _load(folder, device=device, precision=precision)
     origin = _origin(folder, model=pipeline.name, consent=None if reference is None else reference.consent)
     index = 0
     for group in _batches(prompts, batch_size):
-        clips = pipeline.generate(
-            [prompt.text for prompt in group], **group[0].options(), **_given(options), seed=seed + index
-        )
+        with profiled() if profile else nullcontext():
+            clips = _clips(pipeline, group, seed=seed + index, **options)
         for clip in clips:
             _save(clip, outputs[index], origin=origin, settings=settings)
             index += 1
@@ -88,10 +91,10 @@ def _folder(model: str | None) -> Path:
     return default_model() if model is None else find_model(model)
 
 
-def _load(folder: Path, *, device: str) -> Any:
+def _load(folder: Path, *, device: str, precision: str) -> Any:
     from calm.generation import AudioCALM  # imports torch, which takes seconds
 
-    return AudioCALM.from_pretrained(folder, device=device)
+    return AudioCALM.from_pretrained(folder, device=device, precision=precision)
 
 
 def _settings(parts: str) -> Any:
@@ -155,6 +158,10 @@ def _batches(prompts: list[Prompt], size: int) -> Iterator[list[Prompt]]:
     for _, group in itertools.groupby(prompts, key=lambda prompt: prompt.options()):
         members = list(group)
         yield from (members[start : start + size] for start in range(0, len(members), size))
+
+
+def _clips(pipeline: Any, group: list[Prompt], *, seed: int, **options: Any) -> list[Any]:
+    return pipeline.generate([prompt.text for prompt in group], **group[0].options(), **_given(options), seed=seed)
 
 
 def _given(options: dict[str, Any]) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from calm.generation.sampler import sample_blocks
 from calm.model.build import build_model, load_pretrained
 from calm.model.device import open_device
 from calm.model.generator import Generator
+from calm.model.precision import choose_precision, set_precision
 from calm.types import Task, Waveform
 
 __all__ = ["AudioCALM"]
@@ -64,18 +65,28 @@ class AudioCALM:
         return cls.of(build_model(config), config)
 
     @classmethod
-    def from_pretrained(cls, name_or_folder: str | Path, *, device: str = "auto") -> AudioCALM:
+    def from_pretrained(
+        cls, name_or_folder: str | Path, *, device: str = "auto", precision: str = "fp32"
+    ) -> AudioCALM:
         """Load a model that comes with the project, or a folder with ``model.safetensors`` and ``config.yaml``.
 
         Args:
             name_or_folder: a folder as ``calm train`` and ``calm export`` write it, a run's folder (its ``export``
                 is taken), or the name of a shipped model, for example "mini". A folder that exists comes first.
             device: "auto", "cpu", "mps", "cuda" or "cuda:N".
+            precision: "fp32" (the model as it was trained), "bf16", on a CPU also "fp16", "int8" and "int8_rows", or
+                "auto", which is fp16 on a CPU that has it; see `calm.model.precision`. A model in any but "fp32" can
+                only generate: not train, nor be saved or moved.
 
-        Raises CheckpointError where there is no such model, or where its files do not fit together.
+        Raises CheckpointError where there is no such model, or where its files do not fit together, and ConfigError
+        for a device or a precision that is not to be had.
         """
+        where = _device(device)
+        precision = choose_precision(precision, device=where)
         model, config = load_pretrained(name_or_folder)
-        return cls.of(model.to(_device(device)), config)
+        pipeline = cls.of(model.to(where), config)
+        set_precision(pipeline.model, precision)
+        return pipeline
 
     @classmethod
     def of(cls, model: Generator, config: RunConfig) -> AudioCALM:

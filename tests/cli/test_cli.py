@@ -178,6 +178,18 @@ def test_generate_writes_a_stamped_file_and_prints_its_speed(export, here):
     assert (record.seed, record.task) == (7, "sound")
 
 
+def test_generate_in_another_precision_names_its_dearest_operations(export, here):
+    words = ["a bell", "--task", "sound", "--duration", "0.1", "--model", str(export), "--device", "cpu"]
+    result = calm("generate", *words, "--precision", "bf16", "--profile", "-o", "bell.wav")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.count(" calls, ") == 5 and (here / "bell.wav").is_file()
+
+
+def test_generate_refuses_a_precision_that_it_does_not_know(export, here):
+    result = calm("generate", "a bell", "--model", str(export), "--precision", "int4")
+    assert result.exit_code == 2 and "Did you mean 'int8'" in result.stderr
+
+
 def test_a_batch_gives_the_clips_of_its_single_prompts(export, here):
     from calm import audio
 
