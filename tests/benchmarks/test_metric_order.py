@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks.metric_order import in_order, noised
+from benchmarks.damage_stages import noised
+from benchmarks.metric_order import in_order
 from calm.corpus.clip import ClipPlan
 from calm.corpus.render import make_clip
 from calm.evaluation.language import write_language_model

@@ -1,0 +1,39 @@
+"""What is done to recordings to make them worse in a known order: a VAE, a lossy codec, white noise."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+
+import numpy as np
+import soundfile
+import torch
+
+from calm.audio import resample, to_channels
+from calm.types import Waveform
+
+__all__ = ["mp3", "noised"]
+
+CODEC_RATE = 16_000
+#: libsndfile's scale for MPEG-2 Layer III: 0 is 160 kbit/s, 1 is 8 kbit/s, a straight line between
+KILOBITS = 16
+LEVEL = (160 - KILOBITS) / (160 - 8)
+
+
+def noised(clip: Waveform, *, snr: float, seed: int) -> Waveform:
+    """White noise ``snr`` decibels below the clip's own level."""
+    noise = torch.from_numpy(np.random.default_rng(seed).standard_normal(tuple(clip.audio.shape))).float()
+    level = clip.audio.square().mean().sqrt() * 10 ** (-snr / 20)
+    return replace(clip, audio=(clip.audio + level * noise).clamp(-1, 1))
+
+
+def mp3(clip: Waveform) -> Waveform:
+    """The clip in mono at 16 kHz through LAME at a constant 16 kbit/s, cut to its length."""
+    samples = to_channels(resample(clip, CODEC_RATE), 1).audio[0].numpy()
+    file = io.BytesIO()
+    form = {"format": "MP3", "subtype": "MPEG_LAYER_III", "compression_level": LEVEL, "bitrate_mode": "CONSTANT"}
+    soundfile.write(file, samples, CODEC_RATE, **form)
+    file.seek(0)
+    decoded, _ = soundfile.read(file, dtype="float32")
+    decoded = np.pad(decoded, (0, max(0, len(samples) - len(decoded))))[: len(samples)]
+    return Waveform(audio=torch.from_numpy(decoded)[None].clamp(-1, 1), sample_rate=CODEC_RATE)
