@@ -1,8 +1,9 @@
-"""What is done to recordings to make them worse in a known order: a VAE, a lossy codec, white noise."""
+"""What is done to recordings to make them worse in a known order: a lossy codec, white noise, a wrong text."""
 
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -10,9 +11,10 @@ import soundfile
 import torch
 
 from calm.audio import resample, to_channels
+from calm.evaluation.manifest import ManifestItem
 from calm.types import Waveform
 
-__all__ = ["mp3", "noised"]
+__all__ = ["mp3", "noised", "shuffled"]
 
 CODEC_RATE = 16_000
 #: libsndfile's scale for MPEG-2 Layer III: 0 is 160 kbit/s, 1 is 8 kbit/s, a straight line between
@@ -37,3 +39,14 @@ def mp3(clip: Waveform) -> Waveform:
     decoded, _ = soundfile.read(file, dtype="float32")
     decoded = np.pad(decoded, (0, max(0, len(samples) - len(decoded))))[: len(samples)]
     return Waveform(audio=torch.from_numpy(decoded)[None].clamp(-1, 1), sample_rate=CODEC_RATE)
+
+
+def shuffled(entries: Sequence[ManifestItem], seed: int) -> list[ManifestItem]:
+    """Every clip with the text of another: the next one, in a random circle, whose text differs."""
+    order = np.random.default_rng(seed).permutation(len(entries))
+    texts = [entries[number].item.text for number in order]
+    found: dict[int, str] = {}
+    for place, number in enumerate(order):
+        circle = texts[place + 1 :] + texts[:place]
+        found[int(number)] = next(text for text in circle if text != texts[place])
+    return [replace(entry, item=replace(entry.item, text=found[number])) for number, entry in enumerate(entries)]
