@@ -84,7 +84,7 @@ def test_a_row_says_whether_its_means_are_in_order_and_in_how_many_seeds():
     assert (codec["holds"], codec["seeds_in_order"]) == (False, 0)
 
 
-def test_the_codec_runs_at_its_stated_rate_and_keeps_length_and_place():
+def test_what_the_codec_leaves_is_as_long_as_the_clip_and_in_step_with_it():
     clip = clips_of(Task.MUSIC, 1)[0][1]
     heard = mp3(clip)
     assert heard.audio.shape == clip.audio.shape
