@@ -17,7 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,7 @@ from calm.types import Task
 _torchaudio.install()
 from transformers import AutoTokenizer, ClapConfig, ClapFeatureExtractor, ClapModel  # noqa: E402
 
-__all__ = ["new_model", "retrieval", "train", "write_tokenizer"]
+__all__ = ["new_extractor", "new_model", "retrieval", "train", "write_tokenizer"]
 
 SPECIAL = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
 BATCH, RATE, WARMUP = 48, 1e-3, 50
@@ -83,13 +83,21 @@ def features_of(extractor: ClapFeatureExtractor, clips: Sequence[ClipItem]) -> T
     return torch.stack(found)
 
 
-def train(model: ClapModel, features: Tensor, tokens: Any, *, minutes: float, seed: int = 0) -> list[float]:
-    """Contrastive training for minutes of processor time; returns the loss of every step. The rate falls with the time."""
-    rng, losses, began = np.random.default_rng(seed), [], time.process_time()
+def minutes_of(minutes: float) -> Callable[[int], float]:
+    """Progress by the processor's time from now on."""
+    began = time.process_time()
+    return lambda step: (time.process_time() - began) / (60 * minutes)
+
+
+def train(
+    model: ClapModel, features: Tensor, tokens: Any, *, progress: Callable[[int], float], seed: int = 0
+) -> list[float]:
+    """Contrastive training until ``progress`` of the step reaches 1; returns the loss of every step."""
+    rng, losses = np.random.default_rng(seed), []
     torch.manual_seed(seed)
     optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, weight_decay=0.01)
     model.train()
-    while (spent := (time.process_time() - began) / (60 * minutes)) < 1:
+    while (spent := progress(len(losses))) < 1:
         chosen = torch.from_numpy(rng.permutation(len(features))[:BATCH])
         for group in optimizer.param_groups:
             group["lr"] = RATE * min(1.0, (len(losses) + 1) / WARMUP) * (0.5 + 0.5 * np.cos(np.pi * spent))
@@ -146,7 +154,7 @@ def main() -> None:
     torch.manual_seed(0)
     model = new_model(len(tokenizer))
     print(f"{sum(value.numel() for value in model.parameters()) / 1e6:.1f} M parameters, {len(clips)} clips", flush=True)
-    losses = train(model, features_of(extractor, clips), tokens_of(clips), minutes=options.minutes)
+    losses = train(model, features_of(extractor, clips), tokens_of(clips), progress=minutes_of(options.minutes))
     held_out = [held_out[number] for number in np.random.default_rng(0).permutation(len(held_out))]
     right = retrieval(model, features_of(extractor, held_out), tokens_of(held_out))
     print(f"{len(losses)} steps; {100 * right:.0f} % of {len(held_out)} held-out clips find their caption among {CHOICES}")
