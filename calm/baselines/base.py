@@ -10,7 +10,6 @@ an item that fails is named and does not stop the rest. A file appears whole or 
 from __future__ import annotations
 
 import dataclasses
-import json
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,8 +18,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from calm.audio import Provenance, write, write_bytes
-from calm.errors import CalmError, DataError, InputError
+from calm.audio import Provenance, write
+from calm.errors import CalmError, DataError
+from calm.evaluation.claim import claim
 from calm.evaluation.log import append_log, item_seed
 from calm.evaluation.manifest import Manifest, ManifestItem
 from calm.types import Task, Waveform
@@ -37,7 +37,6 @@ __all__ = [
     "spoken",
 ]
 
-SETTINGS = "system.json"
 #: where a system runs, which does not change what it says
 PLACES = ("python", "repo", "command", "device", "timeout_seconds", "start_seconds")
 
@@ -143,7 +142,9 @@ class Baseline(ABC):
         missing = [entry for entry in wanted if not (out / f"{entry.item.id}.wav").is_file()]
         failed = {entry.item.id: reason for entry in missing if (reason := self._lacks(entry))}
         requests = [_request(entry, seed=seed) for entry in missing if entry.item.id not in failed]
-        self._claim(out, seed=seed)
+        # One folder holds one system with one set of choices; resuming with others would mix them.
+        choices = {key: value for key, value in dataclasses.asdict(self.config).items() if key not in PLACES}
+        claim(out, {"title": self.about.title, "seed": seed, **choices})
         made = []
         for outcome in self.run(requests) if requests else ():
             try:
@@ -174,25 +175,6 @@ class Baseline(ABC):
         if self.needs_reference_text and not entry.item.reference_text.strip():
             return "the system needs the words of the reference clip (use whole prompts: `prompt: whole`)"
         return ""
-
-    def _claim(self, out: Path, *, seed: int) -> None:
-        """One folder holds one system with one set of choices; resuming with others would mix them."""
-        choices = {key: value for key, value in dataclasses.asdict(self.config).items() if key not in PLACES}
-        mine = {"title": self.about.title, "seed": seed, **choices}
-        path = out / SETTINGS
-        if path.is_file() and any(out.glob("*.wav")):
-            try:
-                found = json.loads(path.read_text(encoding="utf-8"))
-            except (ValueError, RecursionError):
-                found = None
-            if found != mine:
-                raise InputError(
-                    "The folder holds clips of another system, seed or setting",
-                    where=path,
-                    allowed=json.dumps(mine),
-                    hint="choose another folder, or delete this one",
-                )
-        write_bytes(path, (json.dumps(mine, indent=1) + "\n").encode())
 
     def _finish(self, outcome: Outcome, out: Path, requests: Sequence[Request]) -> None:
         if outcome.reason:

@@ -30,6 +30,7 @@ class AudioCaps(Benchmark):
     (one JSON object a line, ``location`` and ``captions``), which several papers use.
     """
 
+    task = Task.SOUND
     card = SetCard(
         title="AudioCaps",
         url="https://github.com/cdjkim/audiocaps",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +15,8 @@ import numpy as np
 
 from calm.data.layouts import LeftOut
 from calm.errors import ConfigError, DataError
-from calm.evaluation.manifest import Manifest, ManifestItem
+from calm.evaluation.manifest import Manifest, ManifestItem, spread
+from calm.types import Task
 
 __all__ = ["Benchmark", "Collected", "SetCard", "choose_caption", "clean_id", "rejections", "rng_of"]
 
@@ -56,6 +58,8 @@ class Benchmark(ABC):
     """
 
     card: ClassVar[SetCard]
+    #: of a set of one task; those of several override ``task_of``
+    task: ClassVar[Task | None] = None
 
     def __init__(self, config: Any = None) -> None:
         self.config = config or type(self).Config()
@@ -68,8 +72,15 @@ class Benchmark(ABC):
     def item(self, id: str, candidate: Any, out: Path) -> ManifestItem:
         """Make one item; clips that must be cut are written below ``out``. Raises DataError with the reason."""
 
-    def manifest(self, out: str | Path) -> Manifest:
+    def task_of(self, candidate: Any) -> Task | None:
+        """The task of a candidate, known before its item is made."""
+        return self.task
+
+    def manifest(self, out: str | Path, *, most: int | None = None) -> Manifest:
         """Return the list; reference clips that had to be cut lie in ``out/prompts``.
+
+        ``most``: items of each task at most, spread over the list; nothing is cut for the others. Without effect where
+        the config has a limit, whose draw is not to change.
 
         Raises ConfigError (no folder given) or DataError (nothing there that can be used).
         """
@@ -82,7 +93,7 @@ class Benchmark(ABC):
         if self.config.limit is not None and self.config.limit < 1:
             raise ConfigError("The limit is below 1", where="limit", allowed="a number from 1, or none")
         found = self.collect()
-        items, rejected = self._take(found, Path(out))
+        items, rejected = self._take(found, Path(out), most)
         if not items:
             reasons = "; ".join(rejected[:3]) or "the folder lists nothing"
             raise DataError("No item of the benchmark can be used", where=self.config.folder, allowed=reasons)
@@ -93,19 +104,39 @@ class Benchmark(ABC):
             rejected=tuple(rejected),
         )
 
-    def _take(self, found: Collected, out: Path) -> tuple[list[ManifestItem], list[str]]:
-        ids, limit = list(found.candidates), self.config.limit
-        order = range(len(ids)) if limit is None else np.random.default_rng(self.config.seed).permutation(len(ids))
+    def _take(self, found: Collected, out: Path, most: int | None) -> tuple[list[ManifestItem], list[str]]:
+        ids, limit, order = list(found.candidates), self.config.limit, self._order(found, most)
         made: dict[int, ManifestItem] = {}
+        taken: Counter[Task] = Counter()
         rejected = list(found.rejected)
-        for position in map(int, order):
+        for position in order:
             if limit is not None and len(made) == limit:
                 break
+            candidate = found.candidates[ids[position]]
+            if limit is None and most is not None and taken[self.task_of(candidate)] == most:
+                continue
             try:
-                made[position] = self.item(ids[position], found.candidates[ids[position]], out)
+                made[position] = self.item(ids[position], candidate, out)
             except DataError as error:
                 rejected.append(f"{ids[position]}: {error.what}")
+            else:
+                taken[made[position].item.task] += 1
         return [made[position] for position in sorted(made)], rejected
+
+    def _order(self, found: Collected, most: int | None) -> list[int]:
+        """In which order candidates become items: the list's own, a seeded draw, or those that are spread over it first."""
+        count = len(found.candidates)
+        if self.config.limit is not None:
+            return [int(position) for position in np.random.default_rng(self.config.seed).permutation(count)]
+        if most is None:
+            return list(range(count))
+        tasks = [self.task_of(candidate) for candidate in found.candidates.values()]
+        first: list[int] = []
+        for task in dict.fromkeys(tasks):
+            own = [position for position, each in enumerate(tasks) if each is task]
+            first += (own[place] for place in spread(len(own), most))
+        chosen = set(first)
+        return [*first, *(position for position in range(count) if position not in chosen)]
 
     def _protocol(self, found: Collected, items: list[ManifestItem], rejected: list[str]) -> dict[str, Any]:
         tasks = [str(entry.item.task) for entry in items]

@@ -71,6 +71,9 @@ class Corpus(Benchmark):
                 found.add(clean_id(clip.key), clip)
         return found
 
+    def task_of(self, candidate: Any) -> Task:
+        return Task.SPEECH if isinstance(candidate, SpeechItem) else candidate.task
+
     def item(self, id: str, candidate: Any, out: Path) -> ManifestItem:
         if isinstance(candidate, SpeechItem):
             return self._speech(id, candidate, out)

@@ -43,6 +43,7 @@ class LibriTTS(Benchmark):
     reference utterances with their words, and LibriSpeech's FLAC files.
     """
 
+    task = Task.SPEECH
     card = SetCard(
         title="LibriTTS or LibriSpeech, test-clean",
         url="https://www.openslr.org/60/ and https://www.openslr.org/12/",

@@ -69,6 +69,9 @@ class Real(Benchmark):
                 found.add(clean_id(clip.key), clip)
         return found
 
+    def task_of(self, candidate: Any) -> Task:
+        return candidate.task
+
     def item(self, id: str, candidate: Any, out: Path) -> ManifestItem:
         clip: ClipItem = candidate
         seconds = info(clip.path).seconds

@@ -28,6 +28,7 @@ class SeedTTSEnglish(Benchmark):
     is not named, ``wavs/UTT.wav`` beside the list is taken if it is there (as F5-TTS's loader does).
     """
 
+    task = Task.SPEECH
     card = SetCard(
         title="Seed-TTS-eval, en",
         url="https://github.com/BytedanceSpeech/seed-tts-eval",

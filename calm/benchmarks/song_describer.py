@@ -25,6 +25,7 @@ class SongDescriber(Benchmark):
     distance between sets looks at all of them.
     """
 
+    task = Task.MUSIC
     card = SetCard(
         title="The Song Describer Dataset",
         url="https://github.com/mulab-mir/song-describer-dataset",

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from calm.audio import write_bytes
 from calm.errors import InputError
 from calm.evaluation.choose import component
+from calm.evaluation.claim import claim
 from calm.evaluation.generate import generate_clips, reconstruct_clips
 from calm.evaluation.judge import progress_bars
 from calm.evaluation.manifest import Manifest
@@ -43,7 +42,8 @@ def made_systems(
     systems, failed = [], {}
     for name, folder in model_names(models).items():
         source = {"kind": "model", **_weights(folder), "seed": seed, "options": dict(options)}
-        place_of = _claim(out / "audio" / name, source)
+        place_of = claim(out / "audio" / name, source)
+        barrier()
         model = AudioCALM.from_pretrained(folder, device=device)
         with progress_bars() as advance:
             failed[name] = generate_clips(
@@ -56,7 +56,8 @@ def made_systems(
     if vae_of is not None:
         folder = find_model(vae_of)
         source = {"kind": RECONSTRUCTION, "of": Path(vae_of).name, **_weights(folder)}
-        place_of = _claim(out / "audio" / RECONSTRUCTION, source)
+        place_of = claim(out / "audio" / RECONSTRUCTION, source)
+        barrier()
         vae = AudioCALM.from_pretrained(folder, device=device).model.vae
         with progress_bars() as advance:
             failed[RECONSTRUCTION] = reconstruct_clips(
@@ -116,21 +117,3 @@ def _check_some(name: str, folder: Path, failed: Mapping[str, str]) -> None:
 def _weights(folder: Path) -> dict[str, Any]:
     files = {"weights_sha256": folder / "model.safetensors", "config_sha256": folder / "config.yaml"}
     return {key: hash_of(path) if path.is_file() else None for key, path in files.items()}
-
-
-def _claim(folder: Path, source: Mapping[str, Any]) -> Path:
-    """Note what makes the clips of a folder; refuse a folder that something else made."""
-    note = folder / "source.json"
-    said = json.dumps(source, sort_keys=True, indent=1)
-    if note.is_file() and note.read_text(encoding="utf-8") != said:
-        raise InputError(
-            "The folder holds clips of other weights, another seed or other options",
-            where=folder,
-            hint="choose another -o, or delete the folder",
-        )
-    barrier()
-    if place()[0] == 0:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_bytes(note, said.encode())
-    barrier()
-    return folder

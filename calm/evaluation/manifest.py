@@ -23,7 +23,7 @@ from calm.errors import DataError, did_you_mean
 from calm.metrics import Item
 from calm.types import Task
 
-__all__ = ["Manifest", "ManifestItem", "first_items", "item_record", "read_manifest", "write_manifest"]
+__all__ = ["Manifest", "ManifestItem", "first_items", "item_record", "read_manifest", "spread", "write_manifest"]
 
 ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,199}")
 REQUIRED = ("id", "task", "text")
@@ -123,12 +123,17 @@ def first_items(manifest: Manifest, limit: int | None) -> Manifest:
     chosen: set[str] = set()
     for task in Task:
         names = [entry.item.id for entry in manifest.items if entry.item.task is task]
-        count = min(limit, len(names))
-        chosen |= {names[number * len(names) // count] for number in range(count)}
+        chosen |= {names[place] for place in spread(len(names), limit)}
     items = tuple(entry for entry in manifest.items if entry.item.id in chosen)
     limited = replace(manifest, items=items)
     counts = {"counts": limited.counts()} if "counts" in manifest.protocol else {}
     return replace(limited, protocol={**manifest.protocol, **counts, "limit": f"{limit} of each task, spread over the list"})
+
+
+def spread(count: int, most: int) -> list[int]:
+    """At most ``most`` places of ``count``, evenly spaced from the first on."""
+    taken = min(most, count)
+    return [number * count // taken for number in range(taken)]
 
 
 def _parse(entry: Any, folder: Path) -> ManifestItem:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from dataclasses import dataclass
 
 import torch
@@ -11,17 +10,15 @@ from torch import Tensor
 
 from calm.audio import fit, resample, to_channels
 from calm.errors import InputError
-from calm.scorers.optional import need
+from calm.scorers.stoi import stoi
 from calm.types import Waveform
 from calm.vae import VAE
 from calm.vae.losses import SpectralLoss
 
-__all__ = ["Fidelity", "MelDistance", "compare", "latents_of", "reconstruct", "stoi"]
+__all__ = ["Fidelity", "MelDistance", "compare", "latents_of", "reconstruct"]
 
 #: window lengths of the log-mel distance in seconds: 2, 4, ... 128 ms
 WINDOW_SECONDS = tuple(0.002 * 2**i for i in range(7))
-#: STOI looks at 30 frames of 12.8 ms with sound in them; what is shorter has no value
-STOI_SECONDS = 0.4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,19 +56,6 @@ class MelDistance:
     def __call__(self, ours: Waveform, original: Waveform) -> float:
         """Distance in nepers; both clips at this rate, with the same channels and length."""
         return float(self._loss(ours.audio[None], original.audio[None]).mel)
-
-
-def stoi(ours: Waveform, original: Waveform) -> float | None:
-    """Short-time objective intelligibility (Taal et al., 2011) by pystoi; None where too little speech is left."""
-    if original.seconds < STOI_SECONDS:
-        return None
-    score = need("pystoi").stoi
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", RuntimeWarning)
-        try:
-            return float(score(original.audio[0].numpy(), ours.audio[0].numpy(), original.sample_rate, extended=False))
-        except RuntimeWarning:  # fewer than 30 frames with sound
-            return None
 
 
 def compare(ours: Waveform, original: Waveform, *, distance: MelDistance) -> Fidelity:

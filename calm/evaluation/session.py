@@ -87,4 +87,4 @@ def _list(wanted: Wanted, options: dict[str, dict[str, Any]]) -> Manifest:
     if wanted.benchmark is None:
         return read_manifest(wanted.manifest)
     chosen = {"folder": str(wanted.data), **options.get(wanted.benchmark, {})}
-    return component("benchmark", wanted.benchmark, chosen).manifest(wanted.out / "benchmark")
+    return component("benchmark", wanted.benchmark, chosen).manifest(wanted.out / "benchmark", most=wanted.limit)

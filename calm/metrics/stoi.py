@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import importlib.metadata
-import warnings
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 
-from calm.audio import resample, to_channels
 from calm.metrics.base import ClipMetric, Column, Rows, Trial, Unscored
 from calm.metrics.checks import check_clip, require
 from calm.metrics.intervals import Figure, mean
 from calm.registry import register
-from calm.scorers.optional import need
-from calm.types import Task, Waveform
+from calm.scorers.stoi import MIN_SECONDS, SAMPLE_RATE, stoi
+from calm.types import Task
 
 __all__ = ["STOI"]
-
-SAMPLE_RATE = 10_000
-#: 30 frames of 25.6 ms, one every 12.8 ms, and one more
-MIN_SECONDS = 0.42
 
 
 @register("metric", "stoi")
@@ -61,16 +55,10 @@ class STOI(ClipMetric):
                 where=name,
                 allowed=f"at most {100 * self.config.max_length_error:g} %",
             )
-        clean, other = _samples(target), _samples(trial.clip)
-        count = min(len(clean), len(other))
-        stoi = need("pystoi").stoi
-        with warnings.catch_warnings():
-            # Too few frames are a warning and 1e-5 there, which would look like a bad score.
-            warnings.filterwarnings("error", message="Not enough STFT frames", category=RuntimeWarning)
-            try:
-                return np.array([float(stoi(clean[:count], other[:count], SAMPLE_RATE))])
-            except RuntimeWarning:
-                raise Unscored(f"Fewer than {MIN_SECONDS} s are left without silent frames", where=name) from None
+        found = stoi(trial.clip, target)
+        if found is None:
+            raise Unscored(f"Fewer than {MIN_SECONDS} s are left without silent frames", where=name)
+        return np.array([found])
 
     def figures(self, rows: Rows) -> dict[str, Figure]:
         return {"stoi": mean(rows.values[:, 0])}
@@ -86,8 +74,3 @@ class STOI(ClipMetric):
             "resampling": "soxr HQ",
             "max_length_error": self.config.max_length_error,
         }
-
-
-def _samples(clip: Waveform) -> np.ndarray:
-    samples: np.ndarray = to_channels(resample(clip, SAMPLE_RATE), 1).audio[0].double().numpy()
-    return samples

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from calm._torchaudio import install
 from calm.errors import CheckpointError, ConfigError, InputError
 from calm.scorers.embedder import Embedder, mono, origin
 from calm.scorers.hub import find_weights
@@ -51,6 +52,7 @@ class Clap(Embedder):
         device: torch.device | str = "cpu",
     ) -> None:
         """``repo``: None for ``laion/clap-htsat-unfused``. Raises ConfigError where the model cannot be found or used."""
+        install()
         transformers = need("transformers")
         repo = repo or REPO
         found = find_weights(repo, files=FILES, folder=folder, revision=revision)

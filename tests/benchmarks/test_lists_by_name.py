@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -92,6 +93,16 @@ def test_a_list_depends_on_the_seed_alone_and_a_short_one_is_part_of_a_longer_on
     assert ids(longer) == [id for id in ids(whole) if id in ids(longer)]
     assert ids(manifest_of("libritts", root, tmp_path / "d", seed=4, limit=3)) != ids(shorter)
     assert whole.protocol["counts"] == {"speech": 12} and whole.protocol["prompt"].endswith("3 s, cut")
+
+
+def test_most_items_are_spread_over_the_list_and_nothing_is_cut_for_the_others(tmp_path):
+    root = libritts(tmp_path / "set", {str(number): [5.0, 6.0, 4.0] for number in (1, 2, 3, 4)})
+    whole = manifest_of("libritts", root, tmp_path / "a")
+    few = build("benchmark", {"name": "libritts", "folder": str(root)}).manifest(tmp_path / "b", most=4)
+    assert few.items == tuple(replace(entry, reference=few.items[n].reference) for n, entry in enumerate(whole.items[::3]))
+    assert sorted(path.stem for path in (tmp_path / "b").rglob("*.wav")) == sorted(ids(few))
+    own = build("benchmark", {"name": "real", "folder": str(own_folder(tmp_path / "own"))}).manifest(tmp_path / "c", most=1)
+    assert own.counts() == {"speech": 1, "sound": 1, "music": 1}
 
 
 def test_the_list_of_librispeech_pc_fixes_the_pairs(tmp_path):

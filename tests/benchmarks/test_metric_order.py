@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks.metric_order import in_order, noised
+from benchmarks.damage_stages import mp3, noised, shuffled
+from benchmarks.metric_order import in_order, order_rows
 from calm.corpus.clip import ClipPlan
 from calm.corpus.render import make_clip
 from calm.evaluation.language import write_language_model
+from calm.evaluation.manifest import ManifestItem
 from calm.metrics import Item, Trial, figures_of
 from calm.registry import build, lookup
 from calm.types import Task, Waveform
@@ -52,7 +54,7 @@ def sets():
     """Stages of a set of sounds, and a reference set of other sounds."""
     sounds = clips_of(Task.SOUND, 32)
     held_out = sounds[1::2]
-    stages = {"original": held_out, "noised": noisy(held_out, snr=20.0), "another kind": clips_of(Task.MUSIC, 16)}
+    stages = {"original": held_out, "noised": noisy(held_out, snr=15.0), "another kind": clips_of(Task.MUSIC, 16)}
     return stages, sounds[0::2]
 
 
@@ -73,3 +75,26 @@ def test_an_order_that_does_not_hold_is_seen():
     assert not in_order("fad", {"original": 1.0, "noised": 0.9})
     assert not in_order("sim", {"original": 0.5, "noised": 0.5})
     assert in_order("dnsmos_ovrl", {"original": 3.0, "noised": 2.0})
+
+
+def test_a_row_says_whether_its_means_are_in_order_and_in_how_many_seeds():
+    values = {"original": [1.0], "VAE of mini": [2.0], "MP3 16 kbit/s": [0.5], "noised 10 dB": [3.0, 1.5, 3.0], "kind": [4.0]}
+    vae, codec = order_rows("fad", values, last="kind", snrs=[10])
+    assert (vae["holds"], vae["seeds_in_order"], vae["seeds"]) == (True, 2, 3) and vae["mean"]["noised 10 dB"] == 2.5
+    assert (codec["holds"], codec["seeds_in_order"]) == (False, 0)
+
+
+def test_what_the_codec_leaves_is_as_long_as_the_clip_and_in_step_with_it():
+    clip = clips_of(Task.MUSIC, 1)[0][1]
+    heard = mp3(clip)
+    assert heard.audio.shape == clip.audio.shape
+    spectrum = np.fft.rfft(clip.audio[0].numpy()).conj() * np.fft.rfft(heard.audio[0].numpy())
+    assert abs(int(np.fft.irfft(spectrum).argmax())) < 16, "one millisecond"
+
+
+def test_no_clip_keeps_its_text_when_texts_are_shuffled():
+    entries = [ManifestItem(item=Item(id=str(n), task=Task.SOUND, text=text)) for n, text in enumerate("aabbbc")]
+    for seed in range(5):
+        wrong = shuffled(entries, seed)
+        assert all(mine.item.text != other.item.text for mine, other in zip(entries, wrong, strict=True))
+        assert [entry.item.id for entry in wrong] == list("012345")
