@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
-from starlette.staticfiles import StaticFiles
+from starlette.requests import Request
+from starlette.responses import FileResponse
 from starlette.types import ASGIApp
 
 import calm
@@ -51,9 +53,11 @@ def make_app(service: Service, *, page: Path = PAGE) -> ASGIApp:
     errors_http.install(app)
     for routes in (routes_speech, routes_voices, routes_about):
         app.include_router(routes.router)
-    files = {f"/{path.relative_to(page).as_posix()}" for path in page.rglob("*") if path.is_file()}
-    if files:
-        app.mount("/", StaticFiles(directory=page, html=True))
+    files = {f"/{path.relative_to(page).as_posix()}": path for path in page.rglob("*") if path.is_file()}
+    files |= {"/": path for address, path in files.items() if address == "/index.html"}
+    for address, path in files.items():
+        # One route a file: a folder mounted at / would answer for every wrong method of the other routes.
+        app.add_route(address, _file_route(path), methods=["GET", "HEAD"], include_in_schema=False)
     guarded = Guard(app, service=service, open_paths=frozenset({*OPEN, *files}))
     if not service.settings.cors_origins:
         return guarded
@@ -64,3 +68,10 @@ def make_app(service: Service, *, page: Path = PAGE) -> ASGIApp:
         allow_headers=["Authorization", "Content-Type"],
         expose_headers=EXPOSED,
     )
+
+
+def _file_route(path: Path) -> Callable[[Request], Awaitable[FileResponse]]:
+    async def answer(_: Request) -> FileResponse:
+        return FileResponse(path)
+
+    return answer
