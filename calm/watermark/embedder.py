@@ -22,7 +22,7 @@ SETTLED_DB = 6.0
 #: power of a bin under which a band is left as it is: -120 dB of full scale
 SILENCE = 1e-12
 #: overlapping frames undo a part of each other's gains: the mark is by so much softer than the gains say
-OVERLAP_DB = 4.5
+OVERLAP_DB = 3.0
 #: frames on either side of a sample that what is added to it depends on: its frames' cells, two cells further, their frames
 CONTEXT_FRAMES = 22
 

@@ -34,8 +34,8 @@ class Spread:
         #: whoever knows it finds the mark, and can take it away
         key: str = "audiocalm"
         #: how far the mark stays under the signal, in every moment
-        level_db: float = 24.0
-        max_gain_db: float = 8.0
+        level_db: float = 21.5
+        max_gain_db: float = 10.0
         #: how often other audio may be called marked, at most, over all that the search tries
         false_positives: float = 1e-3
 
