@@ -49,6 +49,7 @@ class Heard:
     queued: list[float] = field(default_factory=list)
     gaps: list[float] = field(default_factory=list)
     errors: list[float] = field(default_factory=list)
+    relative: list[float] = field(default_factory=list)
     completed: int = 0
     cancelled: int = 0
     busy: int = 0
@@ -63,6 +64,20 @@ def requests() -> list[dict]:
 def alone(model: AudioCALM, request: dict) -> Tensor:
     pieces = model.generate_streaming(request["text"], **{key: value for key, value in request.items() if key != "text"})
     return torch.cat([piece.audio for piece in pieces], dim=-1)
+
+
+def relative(audio: Tensor, clip: Tensor) -> float:
+    return float((audio - clip).norm() / clip.norm())
+
+
+def error_of(precision: str, name: str) -> list[float] | None:
+    """What the precision itself does to the clips, against float32: the measure of what neighbours may do."""
+    if precision == "fp32":
+        return None
+    models = [AudioCALM.from_pretrained(name, device="cpu", precision=kind) for kind in (precision, "fp32")]
+    # Lengths may differ where the model decides them.
+    asked = [request for request in requests() if "duration" in request]
+    return [relative(*(alone(model, request) for model in models)) for request in asked]
 
 
 class Clients:
@@ -107,6 +122,7 @@ class Clients:
             self.heard.lost += not same
             if same:
                 self.heard.errors.append(float((audio - clip).abs().max()))
+                self.heard.relative.append(relative(audio, clip))
 
 
 def load(model: AudioCALM, *, clients: int, seconds: float, cancel: float) -> dict:
@@ -139,6 +155,7 @@ def load(model: AudioCALM, *, clients: int, seconds: float, cancel: float) -> di
         "threads_left": sum(thread.name == "calm-engine" for thread in threading.enumerate()),
         "streams_of_another_length": heard.lost,
         "largest_difference": max(heard.errors, default=None),
+        "largest_relative_difference": max(heard.relative, default=None),
         "audio_seconds_per_second": sum(counted.audio_seconds.values()) / took,
         "first_audio_seconds": spread(heard.first_audio),
         "queued_seconds": spread(heard.queued),
@@ -198,6 +215,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("result", type=Path, help="JSON file to write")
     parser.add_argument("--model", default="mini")
+    parser.add_argument("--precision", default="fp32", help="compared with streams alone in the same precision")
     parser.add_argument("--clients", type=int, default=64)
     parser.add_argument("--seconds", type=float, default=180.0)
     parser.add_argument("--cancel", type=float, default=0.3, help="share of the requests that are left while they run")
@@ -205,8 +223,9 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1, help="of PyTorch")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    model = AudioCALM.from_pretrained(options.model, device="cpu")
+    model = AudioCALM.from_pretrained(options.model, device="cpu", precision=options.precision)
     results = {
+        "relative_error_of_the_precision": error_of(options.precision, options.model),
         "throughput": throughput(model, rounds=options.rounds),
         "load": load(model, clients=options.clients, seconds=options.seconds, cancel=options.cancel),
     }

@@ -24,6 +24,7 @@ def serve(
     host: Annotated[str, typer.Option(help="Address to listen at; 0.0.0.0 is open to the network.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8000,
     device: Annotated[str, typer.Option(help="auto, cpu, mps or cuda:N.")] = "auto",
+    precision: Annotated[str, typer.Option(help="auto, fp32, bf16; on a CPU also fp16, int8.")] = "auto",
     max_running: Annotated[int, typer.Option(min=1, help="Requests that are generated together.")] = 16,
     max_queued: Annotated[int, typer.Option(min=1, help="Requests that wait; further ones get status 429.")] = 128,
     max_seconds: Annotated[float, typer.Option(help="Longest clip, seconds.")] = 60.0,
@@ -60,7 +61,7 @@ def serve(
     if show:
         _show(settings, limits)
     else:
-        _run(_folder(model), settings, limits, device=device)
+        _run(_folder(model), settings, limits, device=device, precision=precision)
 
 
 def _check_packages() -> None:
@@ -132,7 +133,7 @@ def _show(*records: Any) -> None:
     console().print(table)
 
 
-def _run(folder: Path, settings: Any, limits: Any, *, device: str) -> None:
+def _run(folder: Path, settings: Any, limits: Any, *, device: str, precision: str) -> None:
     import logging
 
     from calm.generation import AudioCALM
@@ -143,7 +144,9 @@ def _run(folder: Path, settings: Any, limits: Any, *, device: str) -> None:
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     bound = bind(settings)
-    model = AudioCALM.from_pretrained(folder, device=device)
+    # Requests share passes: with one range for all rows, int8 would let each hear its neighbours.
+    precision = "int8_rows" if precision == "int8" else precision
+    model = AudioCALM.from_pretrained(folder, device=device, precision=precision)
     with Engine(model, limits) as engine:
         service = make_service(engine, settings, identity=identify(folder))
         ready = f"{model.name} at {url_of(bound)}; Ctrl-C or SIGTERM ends it"

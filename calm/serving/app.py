@@ -54,7 +54,8 @@ def make_app(service: Service, *, page: Path = PAGE) -> ASGIApp:
     for routes in (routes_speech, routes_voices, routes_about):
         app.include_router(routes.router)
     files = {f"/{path.relative_to(page).as_posix()}": path for path in page.rglob("*") if path.is_file()}
-    files |= {"/": path for address, path in files.items() if address == "/index.html"}
+    if "/index.html" in files:
+        files["/"] = files["/index.html"]
     for address, path in files.items():
         # One route a file: a folder mounted at / would answer for every wrong method of the other routes.
         app.add_route(address, _file_route(path), methods=["GET", "HEAD"], include_in_schema=False)

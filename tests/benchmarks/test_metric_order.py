@@ -54,7 +54,7 @@ def sets():
     """Stages of a set of sounds, and a reference set of other sounds."""
     sounds = clips_of(Task.SOUND, 32)
     held_out = sounds[1::2]
-    stages = {"original": held_out, "noised": noisy(held_out, snr=15.0), "another kind": clips_of(Task.MUSIC, 16)}
+    stages = {"original": held_out, "noised": noisy(held_out, snr=20.0), "another kind": clips_of(Task.MUSIC, 16)}
     return stages, sounds[0::2]
 
 

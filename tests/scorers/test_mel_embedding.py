@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from calm.errors import InputError
-from calm.scorers.mel import EXPONENT, MelStatistics
+from calm.scorers.mel import FLOOR, MelStatistics
 from calm.types import Waveform
 from tests.scorer_models import noise, tone
 
@@ -15,31 +15,19 @@ from tests.scorer_models import noise, tone
 def test_each_second_is_a_row_and_a_short_clip_has_one():
     embedder = MelStatistics()
     for seconds, rows in [(0.05, 1), (0.9, 1), (1.4, 1), (1.6, 2), (10.0, 10)]:
-        assert embedder.embed(noise(0, seconds=seconds)).shape == (rows, 40)
+        assert embedder.embed(noise(0, seconds=seconds)).shape == (rows, 128)
 
 
-def test_it_is_mean_and_deviation_of_librosas_cepstrum_of_loudness():
+def test_it_is_mean_and_deviation_of_the_log_of_librosas_mel_energies():
     librosa = pytest.importorskip("librosa")
     clip = noise(3, seconds=1.2)
     mel = librosa.feature.melspectrogram(
         y=clip.audio[0].double().numpy(), sr=16_000, n_fft=1024, hop_length=320, n_mels=64, pad_mode="constant"
     )
-    frames = librosa.feature.mfcc(S=mel**EXPONENT, n_mfcc=20)
+    frames = np.log10(mel + FLOOR)
     np.testing.assert_allclose(
         MelStatistics().embed(clip)[0], np.concatenate([frames.mean(axis=1), frames.std(axis=1)]), atol=1e-5
     )
-
-
-def test_ten_decibels_double_it_as_they_double_loudness():
-    clip = noise(2)
-    louder = Waveform(audio=clip.audio * 10**0.5, sample_rate=clip.sample_rate)
-    np.testing.assert_allclose(MelStatistics().embed(louder), 2 * MelStatistics().embed(clip), rtol=0.01)
-
-
-def test_what_is_hardly_heard_hardly_counts():
-    hum, hiss = tone(300, level=0.3).audio, 0.003 * noise(5).audio  # 57 dB below the tone
-    rows = [MelStatistics().embed(Waveform(audio=audio, sample_rate=16_000)) for audio in (hum, hum + hiss)]
-    assert np.linalg.norm(rows[1] - rows[0]) < 0.05 * np.linalg.norm(rows[0])
 
 
 def test_channels_and_rate_do_not_matter_but_for_the_resampler():
@@ -47,7 +35,7 @@ def test_channels_and_rate_do_not_matter_but_for_the_resampler():
     both = Waveform(audio=clip.audio.repeat(2, 1), sample_rate=clip.sample_rate)
     np.testing.assert_array_equal(embedder.embed(clip), embedder.embed(both))
     higher = embedder.embed(tone(440, seconds=2.0, sample_rate=44_100))
-    assert np.abs(higher - embedder.embed(clip))[:, :20].max() < 0.05
+    assert np.abs(higher - embedder.embed(clip))[:, :64].max() < 0.05
 
 
 def test_it_is_blind_to_the_direction_of_time_within_a_window_as_it_says():
@@ -59,7 +47,7 @@ def test_it_is_blind_to_the_direction_of_time_within_a_window_as_it_says():
 
 def test_a_silent_clip_has_a_row_and_one_without_samples_is_refused():
     silent = Waveform(audio=torch.zeros(1, 16_000), sample_rate=16_000)
-    np.testing.assert_allclose(MelStatistics().embed(silent)[0], [0.0] * 40, atol=1e-12)
+    np.testing.assert_allclose(MelStatistics().embed(silent)[0], [np.log10(FLOOR)] * 64 + [0.0] * 64, atol=1e-12)
     with pytest.raises(InputError, match="no samples"):
         MelStatistics().embed(Waveform(audio=torch.zeros(1, 0), sample_rate=16_000))
     with pytest.raises(InputError, match="not finite"):
