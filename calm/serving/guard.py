@@ -21,7 +21,7 @@ __all__ = ["OPEN", "Guard"]
 #: answered while the server drains, so that it can be watched, and records can be fetched
 WATCHED = ("/health", "/metrics", "/v1/audio/records/")
 #: answered without a key: what a browser loads before it can be given one
-OPEN = ("/", "/health", "/health/live")
+OPEN = ("/", "/health", "/health/live", "/openapi.json")
 PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; media-src 'self' blob:; "
     "connect-src 'self'; worker-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -85,7 +85,11 @@ class Guard:
         origin = headers.get("origin")
         if origin is None or origin in self._settings.cors_origins or "*" in self._settings.cors_origins:
             return
-        if urlsplit(origin).netloc != headers.get("host"):
+        try:
+            asked = urlsplit(origin).netloc
+        except ValueError:  # "http://[", say
+            asked = ""
+        if asked != headers.get("host"):
             raise HttpError(403, "Pages of other origins may not use this server", code="origin")
 
     def _check_key(self, headers: Headers) -> str:
