@@ -102,18 +102,19 @@ class Clients:
             self._listen(stream, clip, leave_after)
 
     def _listen(self, stream, clip: Tensor, leave_after: int | None) -> None:
-        pieces, times = [], []
+        pieces, times, left = [], [], False
         for piece in stream:
             pieces.append(piece.audio)
             times.append(time.monotonic())
             if leave_after is not None and len(pieces) > leave_after:
+                left = True  # what is not taken is lost then, also where the clip has just ended
                 stream.cancel()
         with self._lock:
             if times:
                 self.heard.first_audio.append(stream.timings.first_audio_seconds)
                 self.heard.queued.append(stream.timings.queued_seconds)
             self.heard.gaps += [later - one for one, later in itertools.pairwise(times)]
-            if stream.finish_reason == "cancelled":
+            if left or stream.finish_reason == "cancelled":
                 self.heard.cancelled += 1
                 return
             self.heard.completed += 1
@@ -127,7 +128,7 @@ class Clients:
 
 def load(model: AudioCALM, *, clients: int, seconds: float, cancel: float) -> dict:
     expected = [(request, alone(model, request)) for request in requests()]
-    jobs_before = num_jobs()
+    jobs_before, threads_before = num_jobs(), num_engines()
     began = time.monotonic()
     with Engine(model, Limits(max_queued=2 * clients)) as engine:
         crowd = Clients(engine, expected, cancel=cancel, until=began + seconds)
@@ -152,7 +153,7 @@ def load(model: AudioCALM, *, clients: int, seconds: float, cancel: float) -> di
         "finished": dict(counted.finished),
         "jobs_left": counted.running + counted.queued,
         "job_objects_left": num_jobs() - jobs_before,
-        "threads_left": sum(thread.name == "calm-engine" for thread in threading.enumerate()),
+        "threads_left": num_engines() - threads_before,
         "streams_of_another_length": heard.lost,
         "largest_difference": max(heard.errors, default=None),
         "largest_relative_difference": max(heard.relative, default=None),
@@ -187,6 +188,10 @@ def throughput(model: AudioCALM, *, rounds: int) -> dict:
         "ratio": statistics.median(ratios) if ratios else None,
         "ratios": ratios,
     }
+
+
+def num_engines() -> int:
+    return sum(thread.name == "calm-engine" for thread in threading.enumerate())
 
 
 def num_jobs() -> int:

@@ -99,13 +99,14 @@ def measure(name: str, clip: Waveform, *, attack: bool, sweep: bool, seed: int) 
     mark = registry.build("watermark", "spread")
     row: dict[str, Any] = {"clip": name, "sample_rate": clip.sample_rate, "unmarked": mark.detect(clip).score}
     if attack and bool(clip.audio.any()):
-        marked = rounded(mark.embed(clip))
+        marked = rounded(mark.for_task(name.split("/")[1]).embed(clip))
         row["level_db"] = level_under(clip, marked)
         row["scores"] = {attack: mark.detect(each).score for attack, each in attacked(marked, seed=seed)}
     if sweep:
         row["sweep"] = {}
         for level in LEVELS_DB:
-            marked = rounded(registry.build("watermark", {"name": "spread", "level_db": level}).embed(clip))
+            at_level = registry.build("watermark", {"name": "spread", "level_db": level}).for_task(name.split("/")[1])
+            marked = rounded(at_level.embed(clip))
             noisy = dict(attacked(marked, seed=seed))["white noise at 20 dB"]
             scores = {"clean": mark.detect(marked).score, "noise": mark.detect(noisy).score}
             row["sweep"][str(level)] = {"level_db": level_under(clip, marked), **scores}

@@ -32,7 +32,7 @@ METRICS = {"wer": "wer", "sim": "sim", "dnsmos": "dnsmos_ovrl"}
 
 def marked_folder(manifest: Manifest, folder: Path) -> Path:
     folder.mkdir(parents=True)
-    mark = registry.build("watermark", "spread")
+    mark = registry.build("watermark", "spread").for_task("speech")
     for entry in manifest.items:
         audio.write(folder / f"{entry.item.id}.wav", mark.embed(audio.read(entry.target)), provenance=None)
     return folder

@@ -27,14 +27,18 @@ class Mark(Protocol):
 
 
 @functools.cache
-def find_mark(name: str) -> Mark | None:
+def find_mark(name: str, task: str | None = None) -> Mark | None:
     """The mark registered as ``name``, built once; None for "none", or where no mark is registered at all.
 
+    Args:
+        task: what the audio was made for; a mark with a method ``for_task`` treats tasks differently.
     Raises UnknownNameError where there is no such mark, and what the mark raises where it lacks its weights.
     """
     if KIND not in registry.KINDS:
         return None
-    return registry.build(KIND, name)
+    mark = registry.build(KIND, name)
+    suited = getattr(mark, "for_task", None)
+    return mark if task is None or suited is None else suited(task)
 
 
 def available_marks() -> dict[str, Mark]:

@@ -66,7 +66,7 @@ def publish(
     Raises InputError as ``calm.audio.write`` does, and ProvenanceError where keys cannot be made or used.
     """
     settings = ProvenanceSettings.load() if settings is None else settings
-    return sign_and_write(path, waveform, provenance=provenance, settings=settings, mark=_mark(settings))
+    return sign_and_write(path, waveform, provenance=provenance, settings=settings, mark=_mark(settings, provenance.task))
 
 
 def publish_bytes(
@@ -78,7 +78,7 @@ def publish_bytes(
     ``calm.safety.streaming``.
     """
     settings = ProvenanceSettings.load() if settings is None else settings
-    return sign(waveform, format=format, provenance=provenance, settings=settings, mark=_mark(settings))
+    return sign(waveform, format=format, provenance=provenance, settings=settings, mark=_mark(settings, provenance.task))
 
 
 def check_settings(settings: ProvenanceSettings) -> None:
@@ -154,8 +154,8 @@ def _record(data: bytes, provenance: Provenance, *, format: str) -> dict[str, An
     }
 
 
-def _mark(settings: ProvenanceSettings) -> Mark | None:
-    return find_mark(settings.watermark) if "watermark" in settings.parts else None
+def _mark(settings: ProvenanceSettings, task: str | None = None) -> Mark | None:
+    return find_mark(settings.watermark, task) if "watermark" in settings.parts else None
 
 
 def _remove(path: Path) -> None:

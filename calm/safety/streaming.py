@@ -42,10 +42,10 @@ class StreamMark(Protocol):
         ...
 
 
-def open_mark(settings: ProvenanceSettings, *, sample_rate: int, channels: int) -> StreamMark | None:
+def open_mark(settings: ProvenanceSettings, *, task: str, sample_rate: int, channels: int) -> StreamMark | None:
     """The mark for a stream of audio with this rate and these channels; None where it is turned off, or works on whole
     clips only."""
-    mark = find_mark(settings.watermark) if "watermark" in settings.parts else None
+    mark = find_mark(settings.watermark, task) if "watermark" in settings.parts else None
     open_stream = getattr(mark, "stream", None)
     return None if open_stream is None else open_stream(sample_rate=sample_rate, channels=channels)
 

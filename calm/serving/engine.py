@@ -238,5 +238,5 @@ class Engine:
 
     def _end(self, job: Job, reason: str, *, error: Exception | None = None) -> None:
         job.clips = job.course = None
-        job.stream.end(reason, error=error)
+        reason = job.stream.end(reason, error=error)
         self._recorder.ended(job.stream.task, reason, job.stream.timings)

@@ -81,7 +81,7 @@ class Growing:
         vae, settings = service.engine.model.model.vae, service.provenance
         self._rate = vae.sample_rate
         rate, channels = (PCM_RATE, 1) if format == "pcm" else (vae.sample_rate, vae.channels)
-        self._mark = open_mark(settings, sample_rate=vae.sample_rate, channels=vae.channels)
+        self._mark = open_mark(settings, task=str(wish.task), sample_rate=vae.sample_rate, channels=vae.channels)
         self._audio = StreamedAudio(
             wish.provenance,
             format=format,

@@ -129,13 +129,15 @@ class Stream:
             self._changed.notify_all()
         self._tell()
 
-    def end(self, reason: str, *, error: Exception | None = None) -> None:
-        """Nothing more will come."""
+    def end(self, reason: str, *, error: Exception | None = None) -> str:
+        """Nothing more will come. Returns the reason that stands: who cancelled has lost audio, however the clip ended."""
         with self._changed:
+            reason = "cancelled" if self.cancelled and error is None else reason
             self._over = time.monotonic()
             self.error, self.finish_reason = error, reason
             self._changed.notify_all()
         self._tell()
+        return reason
 
     def _tell(self) -> None:
         try:

@@ -41,7 +41,7 @@ def value(metric, key, clips, *, reference=(), task=Task.SPEECH):
 
 def test_words_are_lost_in_noise_and_wrong_words_are_worse_still(tmp_path):
     pytest.importorskip("pocketsphinx", reason='needs `pip install "audiocalm[eval]"`')
-    clips = clips_of(Task.SPEECH, 8)
+    clips = clips_of(Task.SPEECH, 4)
     texts = [text for text, _ in clips]
     shuffled = [(text, clip) for text, (_, clip) in zip(texts[1:] + texts[:1], clips, strict=True)]
     metric = lookup("metric", "wer")(language=write_language_model(texts, folder=tmp_path))

@@ -13,7 +13,7 @@ NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
 NAMES = ["01_listen_to_a_vae", "02_see_the_mask", "03_swap_a_backbone", "04_train_a_tiny_model", "05_generate"]
 
 #: of one cell; a notebook takes less than a minute on a core of its own, and tests share theirs
-TIMEOUT_SECONDS = 240
+TIMEOUT_SECONDS = 600
 
 
 def test_the_five_notebooks_are_there():

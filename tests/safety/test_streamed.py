@@ -19,7 +19,7 @@ SETTINGS = ProvenanceSettings()
 
 def streamed(path: Path, samples: torch.Tensor) -> dict:
     """Send samples [1, S] at 16 kHz as pcm, marked; keep bytes and record; return what the record says."""
-    mark = open_mark(SETTINGS, sample_rate=16_000, channels=1)
+    mark = open_mark(SETTINGS, task="sound", sample_rate=16_000, channels=1)
     provenance = stamp(model="m", task="sound", seed=1, prompt="p", model_sha256="0" * 64, config_sha256="0" * 64)
     one = StreamedAudio(
         provenance, format="pcm", sample_rate=16_000, channels=1, settings=SETTINGS, mark=mark, record="somewhere"
@@ -51,7 +51,7 @@ def test_a_mark_alone_is_by_nobody_that_is_known(tmp_path):
     rng = torch.Generator().manual_seed(0)
     clip = tone(300, seconds=4.0)
     noisy = torch.randn(clip.audio.shape, generator=rng) * 0.05 + clip.audio
-    mark = open_mark(SETTINGS, sample_rate=16_000, channels=1)
+    mark = open_mark(SETTINGS, task="sound", sample_rate=16_000, channels=1)
     marked = torch.cat([mark.push(noisy), mark.finish()], dim=1)
     audio.write(tmp_path / "a.wav", Waveform(audio=marked, sample_rate=16_000), provenance=None)
     report = detect(tmp_path / "a.wav")
