@@ -22,7 +22,7 @@ FAST = {"seed": 1, "steps": 2}
 
 def as_sent(clip: Generation) -> torch.Tensor:
     """The clip with the mark that served audio has, where one is known here."""
-    mark = find_mark(ProvenanceSettings().watermark)
+    mark = find_mark(ProvenanceSettings().watermark, str(clip.task))
     return (clip.audio if mark is None else mark.embed(clip.waveform).audio).clamp(-1, 1)
 
 
