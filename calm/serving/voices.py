@@ -29,7 +29,7 @@ from calm.generation import VoiceReference
 from calm.safety import Consent
 from calm.serving.uploads import read_clip, suffix_of
 
-__all__ = ["DESCRIBED", "RecordedVoice", "UnknownVoice", "VoiceStore"]
+__all__ = ["DESCRIBED", "MAX_NAME", "RecordedVoice", "UnknownVoice", "VoiceStore"]
 
 #: names that clients of OpenAI's know -> words for a voice
 DESCRIBED: dict[str, str] = {
@@ -48,7 +48,8 @@ DESCRIBED: dict[str, str] = {
     "verse": "a male voice with an American accent",
 }
 ID = re.compile(r"voice_[0-9a-f]{32}", re.ASCII)
-NAME = re.compile(r"[\w][\w .'-]{0,63}")
+MAX_NAME = 64
+NAME = re.compile(rf"[\w][\w .'-]{{0,{MAX_NAME - 1}}}")
 
 
 class UnknownVoice(InputError):
@@ -161,7 +162,7 @@ class VoiceStore:
     def _checked_name(self, name: str) -> str:
         name = " ".join(name.split())
         if not NAME.fullmatch(name) or ID.fullmatch(name):
-            raise InputError("The voice's name is not accepted", where="name", allowed="1 to 64 letters, digits, spaces, . ' -")
+            raise InputError("The voice's name is not accepted", where="name", allowed=f"1 to {MAX_NAME} letters, digits, spaces, . ' -")
         if name.casefold() in DESCRIBED:
             raise InputError(f"'{name}' is a described voice", where="name", hint="choose another name")
         return name
