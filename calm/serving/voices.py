@@ -7,6 +7,7 @@
         statement.wav    the recorded statement of consent, where there is one
 
 A folder takes its name when all of it is on the disk. The name is made here; nothing of a request becomes a path.
+Nobody but the server's user may read them: recordings of people are looked after as keys are.
 """
 
 from __future__ import annotations
@@ -50,6 +51,8 @@ DESCRIBED: dict[str, str] = {
 ID = re.compile(r"voice_[0-9a-f]{32}", re.ASCII)
 MAX_NAME = 64
 NAME = re.compile(rf"[\w][\w .'-]{{0,{MAX_NAME - 1}}}")
+#: a folder that nobody has written to for so long is no registration under way, perhaps of another process
+STALE_SECONDS = 60.0
 
 
 class UnknownVoice(InputError):
@@ -100,6 +103,7 @@ class VoiceStore:
         self._folder = home / "voices"
         self.max_seconds, self._max_voices = max_seconds, max_voices
         self._lock = threading.Lock()
+        self._sweep()
 
     def list(self) -> list[RecordedVoice]:
         """All registered voices, oldest first; folders that are no voices are passed over."""
@@ -148,16 +152,27 @@ class VoiceStore:
             raise InputError(f"There are {len(present)} voices already", where="name", allowed=f"{self._max_voices}")
         id, moment = f"voice_{uuid.uuid4().hex}", int(time.time())
         temporary = self._folder / f".new.{id}"
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         try:
+            temporary.mkdir(mode=0o700)
             for file, data in files.items():
                 write_bytes(temporary / file, data)
             consent.save(temporary / "consent.json")
             about = {"id": id, "name": name, "created_at": moment}
             write_bytes(temporary / "voice.json", (json.dumps(about, indent=2, ensure_ascii=False) + "\n").encode())
+            for path in temporary.iterdir():
+                path.chmod(0o600)
             os.rename(temporary, self._folder / id)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
         return RecordedVoice(folder=self._folder / id, id=id, name=name, created_at=moment)
+
+    def _sweep(self) -> None:
+        """Remove what a killed process left half-made or half-deleted."""
+        for path in (*self._folder.glob(".new.*"), *self._folder.glob(".deleted.*")):
+            with contextlib.suppress(FileNotFoundError):
+                if path.name.startswith(".deleted.") or time.time() - path.stat().st_mtime > STALE_SECONDS:
+                    shutil.rmtree(path, ignore_errors=True)
 
     def _checked_name(self, name: str) -> str:
         name = " ".join(name.split())
