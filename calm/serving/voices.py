@@ -111,9 +111,14 @@ class VoiceStore:
         return sorted((voice for voice in found if voice is not None), key=lambda voice: (voice.created_at, voice.id))
 
     def find(self, name_or_id: str) -> RecordedVoice | None:
-        """The registered voice of this id, or of this name."""
+        """The registered voice of this id, or of this name.
+
+        A name with spaces is found by id only: as a request's voice it is a description, and nobody's to take.
+        """
         if ID.fullmatch(name_or_id):
             return self._load(self._folder / name_or_id)
+        if " " in name_or_id:
+            return None
         wanted = name_or_id.casefold()
         return next((voice for voice in self.list() if voice.name.casefold() == wanted), None)
 

@@ -180,3 +180,12 @@ def test_a_clip_in_the_request_needs_its_own_consent(lab: Lab):
     assert lab.post(**SPEECH, ref_audio=other, consent=fields).status_code == 403
     assert lab.post(**SPEECH, ref_audio=sent, consent={**fields, "expires": "2020-01-01"}).status_code == 403
     assert lab.post(**SPEECH, ref_audio=sent, consent={"who": ["x"]}).status_code == 403
+
+
+@pytest.mark.parametrize("words", ["A low male voice", DESCRIBED["alloy"]])
+def test_a_voice_that_is_named_like_a_description_does_not_take_its_place(words: str, lab: Lab):
+    voice = register(lab, name=words).json()
+    named, by_id = lab.post(**SPEECH, voice=words.lower()), lab.post(**SPEECH, voice=voice["id"])
+    assert (named.status_code, by_id.status_code) == (200, 200)
+    assert audio.read_provenance(named.content).consent_sha256 is None
+    assert audio.read_provenance(by_id.content).consent_sha256 is not None
