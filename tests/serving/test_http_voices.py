@@ -18,6 +18,7 @@ import soundfile
 
 from calm import audio
 from calm.safety import Consent
+from calm.safety.sidecar import read_sidecar
 from calm.serving.voices import DESCRIBED
 from tests.serving.http_lab import Lab, serving
 
@@ -106,10 +107,19 @@ def test_a_voice_whose_consent_no_longer_holds_is_refused_at_its_next_use(harm, 
     assert str(lab.service.settings.home) not in refused.text
 
 
-def test_a_purpose_must_be_in_the_consent(lab: Lab):
+def test_a_purpose_that_is_named_must_be_in_the_consent(lab: Lab):
     register(lab)
     assert lab.post(**SPEECH, voice="ada", purpose="films").status_code == 200
     assert lab.post(**SPEECH, voice="ada", purpose="advertising").status_code == 403
+
+
+def test_where_no_purpose_is_named_the_signed_record_names_the_consent_that_has_it(lab: Lab):
+    voice = register(lab).json()
+    spoken = lab.post(**SPEECH, voice="ada")
+    record = read_sidecar(httpx.get(f"{lab.url}/v1/audio/records/{spoken.headers['x-record-id']}").content).record
+    consent = Consent.load(lab.service.settings.home / "voices" / voice["id"] / "consent.json")
+    assert (record["consent_sha256"], record["consent_id"]) == (consent.sha256, consent.id)
+    assert consent.purpose == FORM["purpose"]
 
 
 def test_the_list_has_described_and_recorded_voices_and_says_which_may_be_used(lab: Lab):
