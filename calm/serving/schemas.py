@@ -6,6 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from calm.serving.limits import Limits
+
 __all__ = ["Deleted", "ErrorBody", "ModelList", "SpeechRequest", "VoiceId", "VoiceList", "VoiceRecord"]
 
 Positive = Annotated[float, Field(gt=0)]
@@ -45,7 +47,7 @@ class SpeechRequest(_Strict):
     purpose: str | None = Field(None, description="What a recorded voice is used for; where it is named, it must be in the consent.")
     negative_prompt: str | None = None
     seed: int | None = Field(None, ge=0, le=2**63 - 1, description="Drawn where it is not given; see X-Seed.")
-    steps: int | None = Field(None, ge=1, le=1000)
+    steps: int | None = Field(None, ge=1, le=Limits.max_steps)
     cfg_scale: float | None = Field(None, ge=0, le=100)
 
 
