@@ -42,4 +42,6 @@ STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=15s --timeout=5s --start-period=60s --retries=3 \
     CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/health', timeout=4)"]
 ENTRYPOINT ["calm"]
+# A page of any other site could give its own name to a server of this machine.
+ENV AUDIOCALM_ALLOWED_HOSTS="localhost 127.0.0.1"
 CMD ["serve", "--host", "0.0.0.0", "--port", "8000"]

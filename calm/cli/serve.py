@@ -36,7 +36,11 @@ def serve(
     ] = None,
     cors_origin: Annotated[list[str] | None, typer.Option(help="Pages of this origin may use the server; repeat it.")] = None,
     allowed_host: Annotated[
-        list[str] | None, typer.Option(help="Name that the server is reached by; repeat it. Default: local names, or all.")
+        list[str] | None,
+        typer.Option(
+            envvar="AUDIOCALM_ALLOWED_HOSTS",
+            help="Name that the server is reached by; repeat it. Default: local names, or all where --host is open.",
+        ),
     ] = None,
     provenance: Annotated[str, typer.Option(help="all, none, or of sidecar,c2pa,watermark; audio says what is off.")] = "all",
     show: Annotated[bool, typer.Option("--show", help="Show the settings, and serve nothing.")] = False,

@@ -59,8 +59,9 @@ class Report:
 
     @property
     def known(self) -> bool:
-        """Whether every signature is by someone known here."""
-        return all(finding.known for finding in self.findings if finding.signer is not None)
+        """Whether there is a signature, and every one is by someone known here."""
+        signed = [finding for finding in self.findings if finding.signer is not None]
+        return bool(signed) and all(finding.known for finding in signed)
 
     def as_json(self) -> dict[str, Any]:
         return {"state": self.state, "known": self.known, **dataclasses.asdict(self)}
@@ -92,9 +93,11 @@ def inspect(data: bytes, sidecar: bytes | None, *, name: str, known: Trusted) ->
         why = error.what
     format = next((kind for magic, kind in MAGIC.items() if data.startswith(magic)), Path(name).suffix.lower().lstrip("."))
     tag = _tag(data)
+    beside = _sidecar_finding(data, sidecar, known=known, waveform=waveform, why=why, tag=tag)
     findings = [
-        _tag_finding(tag, why),
-        _sidecar_finding(data, sidecar, known=known, waveform=waveform, why=why, tag=tag),
+        # Raw samples are no file that can be read, and may be just those that were signed.
+        _tag_finding(tag, "" if beside.state == "intact" else why),
+        beside,
         _manifest_finding(data, format=format, known=known, tag=tag),
         *_mark_findings(waveform, tag),
     ]

@@ -13,7 +13,7 @@ from torch import Tensor
 from calm.audio import Provenance
 from calm.safety.keys import signing_key
 from calm.safety.marks import find_mark
-from calm.safety.publishing import OFF
+from calm.safety.publishing import OFF, UNMARKABLE
 from calm.safety.samples import SampleHash, audio_sha256
 from calm.safety.settings import ProvenanceSettings
 from calm.safety.sidecar import make_sidecar
@@ -26,7 +26,12 @@ NO_MANIFEST, NO_MARK = "not supported by a stream", "not in streams"
 
 
 class StreamMark(Protocol):
-    """An inaudible mark of one stream. It may hold samples back until it knows what follows; none are lost."""
+    """An inaudible mark of one stream. It may hold samples back until it knows what follows; none are lost.
+
+    ``changed``: whether anything is marked so far.
+    """
+
+    changed: bool
 
     def push(self, audio: Tensor) -> Tensor:
         """Take samples [A, S]; return those that are now marked, [A, S'] with S' from 0 on."""
@@ -68,7 +73,9 @@ class StreamedAudio:
         mark: StreamMark | None,
         record: str,
     ) -> None:
-        watermark = NO_MARK if mark is None else settings.watermark
+        # What the tag promises is not known yet; the record at the end says what came of it.
+        watermark = NO_MARK if mark is None else f"{settings.watermark}, where there is sound"
+        self._mark = mark
         said = {"sidecar": record, "c2pa": NO_MANIFEST, "watermark": watermark}
         said = {part: text if part in settings.parts else OFF for part, text in said.items()}
         #: the record of origin, for the tag at the start
@@ -96,6 +103,7 @@ class StreamedAudio:
             return None
         record = {
             **dataclasses.asdict(self.provenance),
+            "watermark": self._watermark(),
             "format": self._format,
             "sample_rate": self._rate,
             "channels": self._channels,
@@ -105,3 +113,8 @@ class StreamedAudio:
             **said,
         }
         return make_sidecar(record, key=signing_key(self._settings))
+
+    def _watermark(self) -> str:
+        if self._mark is None:
+            return self.provenance.watermark
+        return self._settings.watermark if self._mark.changed else UNMARKABLE

@@ -67,6 +67,11 @@ class Engine:
         if self._thread is not None:
             self._thread.join()
 
+    @property
+    def alive(self) -> bool:
+        """Whether requests that were accepted are being worked on."""
+        return self._thread is not None and self._thread.is_alive()
+
     def __enter__(self) -> Engine:
         return self.start()
 

@@ -22,7 +22,7 @@ __all__ = ["OPEN", "Guard"]
 #: answered while the server drains, so that it can be watched, and records can be fetched
 WATCHED = ("/health", "/metrics", "/v1/audio/records/")
 #: answered without a key: what a browser loads before it can be given one
-OPEN = ("/", "/health", "/health/live")
+OPEN = ("/", "/health", "/health/live", "/openapi.json")
 #: bodies of the largest size that may be held at once; smaller ones may be more
 MAX_BODIES = 8
 PAGE_POLICY = (
@@ -91,7 +91,11 @@ class Guard:
         origin = headers.get("origin")
         if origin is None or origin in self._settings.cors_origins or "*" in self._settings.cors_origins:
             return
-        if urlsplit(origin).netloc != headers.get("host"):
+        try:
+            asked = urlsplit(origin).netloc
+        except ValueError:  # "http://[", say
+            asked = ""
+        if asked != headers.get("host"):
             raise HttpError(403, "Pages of other origins may not use this server", code="origin")
 
     def _check_key(self, headers: Headers) -> str:

@@ -34,18 +34,19 @@ async def model(id: str, request: Request) -> Model:
     return Model(id=service.model_name, created=service.started)
 
 
-@router.get("/health", responses={503: {"description": "The server is shutting down."}})
+@router.get("/health", responses={503: {"description": "The server is shutting down, or has broken down."}})
 async def health(request: Request) -> JSONResponse:
-    """Whether requests are taken: 200, or 503 while the server shuts down."""
+    """Whether requests are taken: 200, or 503 while the server shuts down, or where its engine has broken down."""
     service = service_of(request)
     statistics, draining = service.engine.statistics(), service.traffic.draining
+    status = "draining" if draining else "ready" if service.engine.alive else "broken"
     said: dict[str, Any] = {
-        "status": "draining" if draining else "ready",
+        "status": status,
         "model": service.model_name,
         "running": statistics.running,
         "queued": statistics.queued,
     }
-    return JSONResponse(said, status_code=503 if draining else 200)
+    return JSONResponse(said, status_code=200 if status == "ready" else 503)
 
 
 @router.get("/health/live")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Protocol
@@ -18,6 +19,8 @@ from calm.serving.wish import Wish
 from calm.types import Waveform
 
 __all__ = ["Sending", "chunks", "open_sending"]
+
+_log = logging.getLogger(__name__)
 
 
 class Sending(Protocol):
@@ -64,6 +67,7 @@ def _broken(live: LiveStream) -> HttpError:
         return HttpError(503, "The server is shutting down", code="shutting_down")
     if reason == "slow_reader":
         return HttpError(408, "The audio was not read in time", code="slow_reader")
+    _log.error("A generation failed", exc_info=live.stream.error)
     return HttpError(500, "The generation failed; the server's log says why", code="generation_failed")
 
 

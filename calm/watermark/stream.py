@@ -25,6 +25,8 @@ class MarkStream:
         self._lattice, self._rate, self._strength = lattice, sample_rate, strength
         self._hop = hop_of(sample_rate)
         self._held = torch.zeros(channels, 0)
+        #: whether anything was marked so far: silence is left as it is
+        self.changed = False
         self._first_frame = self._given = 0  # where the held samples begin, in hops; how many of them are given out
 
     def push(self, audio: Tensor) -> Tensor:
@@ -47,6 +49,7 @@ class MarkStream:
             self._held, sample_rate=self._rate, lattice=self._lattice, strength=self._strength, first_frame=self._first_frame
         )
         marked = (self._held + added)[:, begin : until * self._hop]
+        self.changed |= bool(added[:, begin : until * self._hop].any())
         self._given = until
         passed = max(0, until - CONTEXT_FRAMES)
         self._held = self._held[:, passed * self._hop :]
