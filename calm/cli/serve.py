@@ -108,7 +108,7 @@ def _keys(file: Path | None) -> tuple[str, ...]:
             lines += file.read_text(encoding="utf-8").splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(f"The file of keys cannot be read ({error})", where="--api-key-file") from None
-    keys = tuple(line.strip() for line in lines if line.strip() and not line.startswith("#"))
+    keys = tuple(key for line in lines if (key := line.strip()) and not key.startswith("#"))
     if file is not None and not keys:
         raise InputError("The file has no key", where=file, allowed="one key a line")
     return keys

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import re
+import unicodedata
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,10 +19,14 @@ from calm.audio import write_bytes
 from calm.errors import ConsentError, did_you_mean
 from calm.safety.samples import Audio, audio_sha256
 
-__all__ = ["Consent", "audio_sha256"]
+__all__ = ["MAX_CHARACTERS", "Consent", "audio_sha256"]
 
 VERSION = 1
 MAX_BYTES = 1 << 20
+#: characters of a field: each is repeated in messages, and the id in every file made with the record
+MAX_CHARACTERS = {"who": 300, "purpose": 300, "id": 64, "statement_file": 300}
+#: Unicode categories that a line of text has no use for: control characters, halves of a pair
+UNWRITABLE = ("Cc", "Cs")
 #: the file's last line: hash of the record, so that a later change is noticed
 RECORD_HASH = "record_sha256"
 NEW_HINT = "make a record with `calm consent new`, with the speaker's agreement"
@@ -67,8 +72,8 @@ class Consent:
         """Make the record for one reference clip (path, file bytes, or waveform at its native rate).
 
         ``granted`` is today by default.
-        Raises ConsentError where a field is empty or the dates are in the wrong order, and DataError
-        where the audio cannot be read.
+        Raises ConsentError where a field is empty, too long (``MAX_CHARACTERS``) or has control characters, or the
+        dates are in the wrong order, and DataError where the audio cannot be read.
         """
         record = cls(
             who=who.strip(),
@@ -207,6 +212,14 @@ class Consent:
         for name in ("id", "statement_file"):
             if not isinstance(getattr(self, name), str | None):
                 raise ConsentError(f"The consent record's field '{name}' is not a text", where=where)
+        for name, most in MAX_CHARACTERS.items():
+            value = getattr(self, name) or ""
+            if len(value) > most or any(unicodedata.category(letter) in UNWRITABLE for letter in value):
+                raise ConsentError(
+                    f"The consent record's field '{name}' is too long, or no plain line of text",
+                    where=where,
+                    allowed=f"at most {most} characters, no control characters",
+                )
         if self.expires < self.granted:
             raise ConsentError(f"The consent would expire on {self.expires}, before {self.granted}", where=where)
 

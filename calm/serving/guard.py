@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -22,6 +23,8 @@ __all__ = ["OPEN", "Guard"]
 WATCHED = ("/health", "/metrics", "/v1/audio/records/")
 #: answered without a key: what a browser loads before it can be given one
 OPEN = ("/", "/health", "/health/live", "/openapi.json")
+#: bodies of the largest size that may be held at once; smaller ones may be more
+MAX_BODIES = 8
 PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; media-src 'self' blob:; "
     "connect-src 'self'; worker-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -41,6 +44,7 @@ class Guard:
     def __init__(self, app: ASGIApp, *, service: Service, open_paths: frozenset[str]) -> None:
         self._app, self._settings, self._traffic = app, service.settings, service.traffic
         self._measures, self._open_paths = service.measures, open_paths
+        self._held_bytes = 0
         self._keys = [_digest(key) for key in service.settings.api_keys]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -54,9 +58,11 @@ class Guard:
             await error_response(refusal)(scope, receive, send)
             return
         self._traffic.begin()
+        limited, release = self._limited(receive)
         try:
-            await self._app(scope, self._limited(receive), send)
+            await self._app(scope, limited, send)
         finally:
+            release()
             self._traffic.end()
 
     def _check(self, scope: Scope) -> None:
@@ -113,8 +119,11 @@ class Guard:
             413, f"The request is larger than {limit:,} bytes", code="request_too_large", headers={"Connection": "close"}
         )
 
-    def _limited(self, receive: Receive) -> Receive:
-        """``receive`` that counts the body and gives it a time to arrive in; a length that is told may be a lie."""
+    def _limited(self, receive: Receive) -> tuple[Receive, Callable[[], None]]:
+        """``receive`` that counts the body and gives it a time to arrive in; a length that is told may be a lie.
+
+        What has arrived counts among the bytes of all requests until the second function is called.
+        """
         deadline = asyncio.get_running_loop().time() + self._settings.body_seconds
         seen, complete = 0, False
 
@@ -128,13 +137,21 @@ class Guard:
             except TimeoutError:
                 closing = {"Connection": "close"}
                 raise HttpError(408, "The request did not arrive in time", code="timeout", headers=closing) from None
-            seen += len(message.get("body", b""))
+            arrived = len(message.get("body", b""))
+            seen += arrived
+            self._held_bytes += arrived
             complete = not message.get("more_body", False)
             if seen > self._settings.max_body_bytes:
                 raise self._too_large()
+            if self._held_bytes > MAX_BODIES * self._settings.max_body_bytes:
+                waiting = {"Connection": "close", "Retry-After": "5"}
+                raise HttpError(429, "The server holds too many large requests", code="busy", headers=waiting)
             return message
 
-        return limited
+        def release() -> None:
+            self._held_bytes -= seen
+
+        return limited, release
 
     def _with_headers(self, send: Send) -> Send:
         async def sending(message: Message) -> None:

@@ -51,14 +51,14 @@ async def speech(body: SpeechRequest, request: Request) -> Response:
 
 async def _answer(body: SpeechRequest, request: Request, service: Service, wish: Wish, live: LiveStream) -> Response:
     """Wait for the first bytes, so that a failure before them has a status of its own."""
-    sending = open_sending(wish, body.response_format, service, as_file=body.stream_format == "file")
-    data = chunks(live, sending)
 
     def close() -> None:
         live.close()
         service.measures.ended(live.stream)
 
     try:
+        sending = open_sending(wish, body.response_format, service, as_file=body.stream_format == "file")
+        data = chunks(live, sending)
         first = await unless_gone(request, anext(data))
     except BaseException:
         close()

@@ -9,11 +9,12 @@ from typing import Annotated
 from fastapi import APIRouter, File, Form, Request, UploadFile
 
 from calm.errors import CalmError
+from calm.safety.consent import MAX_CHARACTERS
 from calm.serving.errors_http import HttpError
 from calm.serving.routes_speech import ERRORS
 from calm.serving.schemas import Deleted, VoiceList, VoiceRecord
 from calm.serving.service import Service, service_of
-from calm.serving.voices import DESCRIBED, RecordedVoice, holds_today
+from calm.serving.voices import DESCRIBED, MAX_NAME, RecordedVoice, holds_today
 
 __all__ = ["router"]
 
@@ -31,10 +32,12 @@ async def voices(request: Request) -> VoiceList:
 @router.post("/v1/audio/voices")
 async def register(
     request: Request,
-    name: Annotated[str, Form(description="What requests will call it.")],
+    name: Annotated[str, Form(max_length=MAX_NAME, description="What requests will call it.")],
     clip: Annotated[UploadFile, File(description="WAV, FLAC, Ogg or MP3.")],
-    who: Annotated[str, Form(description="Whose voice it is.")],
-    purpose: Annotated[str, Form(description="What the speaker agreed to; several with commas between.")],
+    who: Annotated[str, Form(max_length=MAX_CHARACTERS["who"], description="Whose voice it is.")],
+    purpose: Annotated[
+        str, Form(max_length=MAX_CHARACTERS["purpose"], description="What the speaker agreed to; several with commas between.")
+    ],
     expires: Annotated[date, Form(description="Last day of the consent.")],
     statement: Annotated[UploadFile | None, File(description="A recording in which the speaker says so.")] = None,
 ) -> VoiceRecord:

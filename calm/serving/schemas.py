@@ -6,6 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from calm.serving.limits import Limits
+
 __all__ = ["Deleted", "ErrorBody", "ModelList", "SpeechRequest", "VoiceId", "VoiceList", "VoiceRecord"]
 
 Positive = Annotated[float, Field(gt=0)]
@@ -42,10 +44,10 @@ class SpeechRequest(_Strict):
     ref_audio: str | None = Field(None, description="A clip of a voice, base64 or a data URL. Needs `consent`.")
     ref_text: str | None = Field(None, description="The words of the clip.")
     consent: dict[str, Any] | None = Field(None, description="The record that `calm consent new` writes for the clip.")
-    purpose: str | None = Field(None, description="What a recorded voice is used for; must be in its consent.")
+    purpose: str | None = Field(None, description="What a recorded voice is used for; where it is named, it must be in the consent.")
     negative_prompt: str | None = None
     seed: int | None = Field(None, ge=0, le=2**63 - 1, description="Drawn where it is not given; see X-Seed.")
-    steps: int | None = Field(None, ge=1, le=1000)
+    steps: int | None = Field(None, ge=1, le=Limits.max_steps)
     cfg_scale: float | None = Field(None, ge=0, le=100)
 
 

@@ -7,6 +7,7 @@
         statement.wav    the recorded statement of consent, where there is one
 
 A folder takes its name when all of it is on the disk. The name is made here; nothing of a request becomes a path.
+Nobody but the server's user may read them: recordings of people are looked after as keys are.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from calm.generation import VoiceReference
 from calm.safety import Consent
 from calm.serving.uploads import read_clip, suffix_of
 
-__all__ = ["DESCRIBED", "RecordedVoice", "UnknownVoice", "VoiceStore"]
+__all__ = ["DESCRIBED", "MAX_NAME", "RecordedVoice", "UnknownVoice", "VoiceStore"]
 
 #: names that clients of OpenAI's know -> words for a voice
 DESCRIBED: dict[str, str] = {
@@ -48,7 +49,10 @@ DESCRIBED: dict[str, str] = {
     "verse": "a male voice with an American accent",
 }
 ID = re.compile(r"voice_[0-9a-f]{32}", re.ASCII)
-NAME = re.compile(r"[\w][\w .'-]{0,63}")
+MAX_NAME = 64
+NAME = re.compile(rf"[\w][\w .'-]{{0,{MAX_NAME - 1}}}")
+#: a folder that nobody has written to for so long is no registration under way, perhaps of another process
+STALE_SECONDS = 60.0
 
 
 class UnknownVoice(InputError):
@@ -99,6 +103,7 @@ class VoiceStore:
         self._folder = home / "voices"
         self.max_seconds, self._max_voices = max_seconds, max_voices
         self._lock = threading.Lock()
+        self._sweep()
 
     def list(self) -> list[RecordedVoice]:
         """All registered voices, oldest first; folders that are no voices are passed over."""
@@ -106,9 +111,14 @@ class VoiceStore:
         return sorted((voice for voice in found if voice is not None), key=lambda voice: (voice.created_at, voice.id))
 
     def find(self, name_or_id: str) -> RecordedVoice | None:
-        """The registered voice of this id, or of this name."""
+        """The registered voice of this id, or of this name.
+
+        A name with spaces is found by id only: as a request's voice it is a description, and nobody's to take.
+        """
         if ID.fullmatch(name_or_id):
             return self._load(self._folder / name_or_id)
+        if " " in name_or_id:
+            return None
         wanted = name_or_id.casefold()
         return next((voice for voice in self.list() if voice.name.casefold() == wanted), None)
 
@@ -147,21 +157,32 @@ class VoiceStore:
             raise InputError(f"There are {len(present)} voices already", where="name", allowed=f"{self._max_voices}")
         id, moment = f"voice_{uuid.uuid4().hex}", int(time.time())
         temporary = self._folder / f".new.{id}"
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         try:
+            temporary.mkdir(mode=0o700)
             for file, data in files.items():
                 write_bytes(temporary / file, data)
             consent.save(temporary / "consent.json")
             about = {"id": id, "name": name, "created_at": moment}
             write_bytes(temporary / "voice.json", (json.dumps(about, indent=2, ensure_ascii=False) + "\n").encode())
+            for path in temporary.iterdir():
+                path.chmod(0o600)
             os.rename(temporary, self._folder / id)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
         return RecordedVoice(folder=self._folder / id, id=id, name=name, created_at=moment)
 
+    def _sweep(self) -> None:
+        """Remove what a killed process left half-made or half-deleted."""
+        for path in (*self._folder.glob(".new.*"), *self._folder.glob(".deleted.*")):
+            with contextlib.suppress(FileNotFoundError):
+                if path.name.startswith(".deleted.") or time.time() - path.stat().st_mtime > STALE_SECONDS:
+                    shutil.rmtree(path, ignore_errors=True)
+
     def _checked_name(self, name: str) -> str:
         name = " ".join(name.split())
         if not NAME.fullmatch(name) or ID.fullmatch(name):
-            raise InputError("The voice's name is not accepted", where="name", allowed="1 to 64 letters, digits, spaces, . ' -")
+            raise InputError("The voice's name is not accepted", where="name", allowed=f"1 to {MAX_NAME} letters, digits, spaces, . ' -")
         if name.casefold() in DESCRIBED:
             raise InputError(f"'{name}' is a described voice", where="name", hint="choose another name")
         return name

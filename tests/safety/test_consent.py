@@ -196,3 +196,20 @@ def test_a_field_that_is_no_text_is_refused(tmp_path: Path, name: str) -> None:
     path.write_text(json.dumps({**json.loads(path.read_text()), name: 3}))
     with pytest.raises(ConsentError, match=f"'{name}' is not a text"):
         Consent.load(path)
+
+
+@pytest.mark.parametrize(("name", "most"), [("who", 300), ("purpose", 300), ("id", 64), ("statement_file", 300)])
+def test_a_field_is_a_line_of_bounded_length(tmp_path: Path, name: str, most: int) -> None:
+    path = tmp_path / "ada.json"
+    path.write_text(json.dumps({**OLDER, name: "x" * most}))
+    assert getattr(Consent.load(path), name) == "x" * most
+    for value in ("x" * (most + 1), "a\nb", "a\x1b[2J", "\x7f", "\ud800"):
+        path.write_text(json.dumps({**OLDER, name: value}))
+        with pytest.raises(ConsentError, match=rf"(?s)'{name}' is too long, or no plain line.*at most {most} characters"):
+            Consent.load(path)
+
+
+def test_a_record_that_could_not_be_loaded_is_not_made() -> None:
+    for changes in ({"who": "x" * 301}, {"purpose": "films\nand more"}):
+        with pytest.raises(ConsentError, match="too long, or no plain line"):
+            consent(**changes)

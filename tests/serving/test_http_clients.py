@@ -21,6 +21,7 @@ import httpx
 import openai
 import pytest
 
+from calm.serving import routes_speech
 from calm.serving.limits import Limits
 from calm.serving.live import ABORT, LiveResponse
 from tests.architecture.sources import ROOT
@@ -189,3 +190,13 @@ def test_many_clients_are_answered_with_what_each_asked_for(mini, tmp_path: Path
         for thread in threads:
             thread.join()
         assert {seed: len(data) for seed, data in together.items()} == {seed: len(data) for seed, data in alone.items()}
+
+
+def test_a_request_that_fails_before_its_first_bytes_ends_its_job(lab: Lab, monkeypatch: pytest.MonkeyPatch):
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("no sending")
+
+    before = lab.service.engine.statistics().cancelled
+    monkeypatch.setattr(routes_speech, "open_sending", broken)
+    assert lab.post(duration=60.0).status_code == 500
+    until(lambda: lab.service.engine.statistics().cancelled == before + 1, seconds=10)

@@ -11,7 +11,8 @@ import pytest
 from typer.testing import CliRunner
 
 from calm.cli import app
-from calm.serving.app import make_app
+from calm.serving.app import PAGE, make_app
+from calm.serving.limits import Limits
 from tests.serving.http_lab import Lab
 
 
@@ -21,7 +22,7 @@ def run(*words: str, **environment: str):
 
 def test_show_tells_the_settings_and_no_key(tmp_path: Path):
     keys = tmp_path / "keys.txt"
-    keys.write_text("# ours\nsecret-one\n\nsecret-two\n")
+    keys.write_text("# ours\nsecret-one\n\n  # indented\n\t secret-two\n")
     shown = run("--show", "--max-running", "3", "--api-key-file", str(keys), "--host", "0.0.0.0", AUDIOCALM_API_KEY="secret-three")
     assert shown.exit_code == 0
     for line in (r"max_running\s+3", r"api_keys\s+3 keys", r"allowed_hosts\s+\*", r"drain_seconds\s+20"):
@@ -70,3 +71,11 @@ async def test_the_page_loads_nothing_from_elsewhere_and_needs_no_key(lab: Lab, 
         assert (await client.get("/page.css")).headers["content-type"].startswith("text/css")
         assert (await client.get("/../app.py")).json()["error"]["type"] == "not_found_error"
         assert (await client.get("/v1/models")).status_code == 200
+
+
+def test_the_page_and_the_schema_allow_as_many_steps_as_the_engine(lab: Lab):
+    most = Limits().max_steps
+    fields = httpx.get(f"{lab.url}/openapi.json").json()["components"]["schemas"]["SpeechRequest"]["properties"]
+    assert fields["steps"]["anyOf"][0]["maximum"] == most
+    (field,) = re.findall(r'<input id="steps"[^>]*>', (PAGE / "index.html").read_text())
+    assert f'max="{most}"' in field

@@ -78,3 +78,14 @@ def test_so_many_records_are_kept_and_the_oldest_goes_first():
     for id in "abc":
         records.put(id, json.dumps(id).encode())
     assert (records.get("a"), records.get("b"), records.get("c")) == (None, b'"b"', b'"c"')
+
+
+def test_records_have_a_size_together_and_the_oldest_goes_first():
+    records = RecordStore(100, max_bytes=10)
+    for id, size in (("a", 4), ("b", 4), ("c", 4)):
+        records.put(id, bytes(size))
+    assert [records.get(id) is None for id in "abc"] == [True, False, False]
+    records.put("c", bytes(6))
+    assert (records.get("b"), records.get("c")) == (bytes(4), bytes(6))
+    records.put("larger than all of it", bytes(11))
+    assert records.get("larger than all of it") is None and records.get("c") is None

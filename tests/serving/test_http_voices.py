@@ -18,6 +18,7 @@ import soundfile
 
 from calm import audio
 from calm.safety import Consent
+from calm.safety.sidecar import read_sidecar
 from calm.serving.voices import DESCRIBED
 from tests.serving.http_lab import Lab, serving
 
@@ -106,10 +107,19 @@ def test_a_voice_whose_consent_no_longer_holds_is_refused_at_its_next_use(harm, 
     assert str(lab.service.settings.home) not in refused.text
 
 
-def test_a_purpose_must_be_in_the_consent(lab: Lab):
+def test_a_purpose_that_is_named_must_be_in_the_consent(lab: Lab):
     register(lab)
     assert lab.post(**SPEECH, voice="ada", purpose="films").status_code == 200
     assert lab.post(**SPEECH, voice="ada", purpose="advertising").status_code == 403
+
+
+def test_where_no_purpose_is_named_the_signed_record_names_the_consent_that_has_it(lab: Lab):
+    voice = register(lab).json()
+    spoken = lab.post(**SPEECH, voice="ada")
+    record = read_sidecar(httpx.get(f"{lab.url}/v1/audio/records/{spoken.headers['x-record-id']}").content).record
+    consent = Consent.load(lab.service.settings.home / "voices" / voice["id"] / "consent.json")
+    assert (record["consent_sha256"], record["consent_id"]) == (consent.sha256, consent.id)
+    assert consent.purpose == FORM["purpose"]
 
 
 def test_the_list_has_described_and_recorded_voices_and_says_which_may_be_used(lab: Lab):
@@ -144,6 +154,9 @@ def test_nothing_but_a_registered_voice_can_be_deleted(id: str, lab: Lab):
         ({"name": "../up"}, "name"),
         ({"name": "alloy"}, "name"),
         ({"name": "a" * 65}, "name"),
+        ({"name": "a" + " " * 64 + "b"}, "name"),
+        ({"who": "x" * 301}, "who"),
+        ({"purpose": "x" * 301}, "purpose"),
         ({"expires": "2020-01-01"}, "expires"),
         ({"expires": "soon"}, "expires"),
         ({"who": ""}, "who"),
@@ -177,3 +190,12 @@ def test_a_clip_in_the_request_needs_its_own_consent(lab: Lab):
     assert lab.post(**SPEECH, ref_audio=other, consent=fields).status_code == 403
     assert lab.post(**SPEECH, ref_audio=sent, consent={**fields, "expires": "2020-01-01"}).status_code == 403
     assert lab.post(**SPEECH, ref_audio=sent, consent={"who": ["x"]}).status_code == 403
+
+
+@pytest.mark.parametrize("words", ["A low male voice", DESCRIBED["alloy"]])
+def test_a_voice_that_is_named_like_a_description_does_not_take_its_place(words: str, lab: Lab):
+    voice = register(lab, name=words).json()
+    named, by_id = lab.post(**SPEECH, voice=words.lower()), lab.post(**SPEECH, voice=voice["id"])
+    assert (named.status_code, by_id.status_code) == (200, 200)
+    assert audio.read_provenance(named.content).consent_sha256 is None
+    assert audio.read_provenance(by_id.content).consent_sha256 is not None
