@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from calm.audio.files import write_bytes, write_together
+from calm.audio.formats import format_of
 from calm.audio.io import AudioInfo, encode, info, read, read_provenance, write
 from calm.audio.provenance import Provenance
 from calm.audio.transforms import (
@@ -21,6 +22,7 @@ __all__ = [
     "Provenance",
     "encode",
     "fit",
+    "format_of",
     "info",
     "level_dbfs",
     "mel_filterbank",

@@ -24,9 +24,6 @@ from calm.types import Waveform
 __all__ = ["Finding", "Report", "detect", "inspect"]
 
 State = Literal["intact", "broken", "absent", "unsigned"]
-#: first bytes -> format; an extension may lie
-MAGIC = {b"RIFF": "wav", b"fLaC": "flac", b"OggS": "ogg", b"ID3": "mp3"}
-MAGIC |= {bytes([0xFF, second]): "mp3" for second in (0xF2, 0xF3, 0xFA, 0xFB)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +88,7 @@ def inspect(data: bytes, sidecar: bytes | None, *, name: str, known: Trusted) ->
         waveform = audio.read(data, where=name)
     except CalmError as error:
         why = error.what
-    format = next((kind for magic, kind in MAGIC.items() if data.startswith(magic)), Path(name).suffix.lower().lstrip("."))
+    format = audio.format_of(data) or Path(name).suffix.lower().lstrip(".")
     tag = _tag(data)
     beside = _sidecar_finding(data, sidecar, known=known, waveform=waveform, why=why, tag=tag)
     findings = [

@@ -7,9 +7,10 @@ from typing import Any, Protocol
 
 from calm import registry
 from calm.errors import CalmError
+from calm.safety.settings import ProvenanceSettings
 from calm.types import Waveform
 
-__all__ = ["KIND", "Mark", "available_marks", "find_mark"]
+__all__ = ["KIND", "Mark", "available_marks", "chosen_mark", "find_mark"]
 
 KIND = "watermark"
 
@@ -36,9 +37,16 @@ def find_mark(name: str, task: str | None = None) -> Mark | None:
     """
     if KIND not in registry.KINDS:
         return None
-    mark = registry.build(KIND, name)
+    if task is None:
+        return registry.build(KIND, name)
+    mark = find_mark(name)  # one set of weights for all tasks
     suited = getattr(mark, "for_task", None)
-    return mark if task is None or suited is None else suited(task)
+    return mark if suited is None else suited(task)
+
+
+def chosen_mark(settings: ProvenanceSettings, task: str | None = None) -> Mark | None:
+    """The mark that the settings name; None where it is turned off. Raises as ``find_mark`` does."""
+    return find_mark(settings.watermark, task) if "watermark" in settings.parts else None
 
 
 def available_marks() -> dict[str, Mark]:

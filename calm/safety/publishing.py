@@ -23,7 +23,7 @@ from calm.safety.consent import audio_sha256
 from calm.safety.keys import credentials, signing_key
 from calm.safety.manifest import FORMATS as MANIFEST_FORMATS
 from calm.safety.manifest import sign_manifest
-from calm.safety.marks import Mark, find_mark
+from calm.safety.marks import Mark, chosen_mark
 from calm.safety.settings import ProvenanceSettings
 from calm.safety.sidecar import make_sidecar, sidecar_path
 from calm.types import Waveform
@@ -66,7 +66,7 @@ def publish(
     Raises InputError as ``calm.audio.write`` does, and ProvenanceError where keys cannot be made or used.
     """
     settings = ProvenanceSettings.load() if settings is None else settings
-    return sign_and_write(path, waveform, provenance=provenance, settings=settings, mark=_mark(settings, provenance.task))
+    return sign_and_write(path, waveform, provenance=provenance, settings=settings, mark=chosen_mark(settings, provenance.task))
 
 
 def publish_bytes(
@@ -78,7 +78,7 @@ def publish_bytes(
     ``calm.safety.streaming``.
     """
     settings = ProvenanceSettings.load() if settings is None else settings
-    return sign(waveform, format=format, provenance=provenance, settings=settings, mark=_mark(settings, provenance.task))
+    return sign(waveform, format=format, provenance=provenance, settings=settings, mark=chosen_mark(settings, provenance.task))
 
 
 def check_settings(settings: ProvenanceSettings) -> None:
@@ -87,7 +87,7 @@ def check_settings(settings: ProvenanceSettings) -> None:
         signing_key(settings)
     if "c2pa" in settings.parts:
         credentials(settings)
-    _mark(settings)
+    chosen_mark(settings)
 
 
 def sign_and_write(
@@ -154,8 +154,6 @@ def _record(data: bytes, provenance: Provenance, *, format: str) -> dict[str, An
     }
 
 
-def _mark(settings: ProvenanceSettings, task: str | None = None) -> Mark | None:
-    return find_mark(settings.watermark, task) if "watermark" in settings.parts else None
 
 
 def _remove(path: Path) -> None:

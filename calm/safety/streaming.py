@@ -12,7 +12,7 @@ from torch import Tensor
 
 from calm.audio import Provenance
 from calm.safety.keys import signing_key
-from calm.safety.marks import find_mark
+from calm.safety.marks import chosen_mark
 from calm.safety.publishing import OFF, UNMARKABLE
 from calm.safety.samples import SampleHash, audio_sha256
 from calm.safety.settings import ProvenanceSettings
@@ -45,8 +45,7 @@ class StreamMark(Protocol):
 def open_mark(settings: ProvenanceSettings, *, task: str, sample_rate: int, channels: int) -> StreamMark | None:
     """The mark for a stream of audio with this rate and these channels; None where it is turned off, or works on whole
     clips only."""
-    mark = find_mark(settings.watermark, task) if "watermark" in settings.parts else None
-    open_stream = getattr(mark, "stream", None)
+    open_stream = getattr(chosen_mark(settings, task), "stream", None)
     return None if open_stream is None else open_stream(sample_rate=sample_rate, channels=channels)
 
 

@@ -12,9 +12,6 @@ from calm.types import Waveform
 
 __all__ = ["decode_base64", "read_clip", "suffix_of"]
 
-#: first bytes -> extension; decoders of rarer formats are not reached
-MAGIC = {b"RIFF": "wav", b"fLaC": "flac", b"OggS": "ogg", b"ID3": "mp3"}
-MAGIC |= {bytes([0xFF, second]): "mp3" for second in (0xF2, 0xF3, 0xFA, 0xFB)}
 DATA_URL = re.compile(r"data:[\w.+-]+/[\w.+-]+(;[\w=.+-]+)*;base64,", re.ASCII)
 MAX_RATE, MAX_CHANNELS = 192_000, 2
 
@@ -29,13 +26,15 @@ def decode_base64(text: str, *, param: str) -> bytes:
 
 
 def suffix_of(data: bytes, *, param: str) -> str:
-    """The extension that fits the first bytes: wav, flac, ogg or mp3. Raises InputError for anything else."""
+    """The extension that fits the first bytes: wav, flac, ogg or mp3. Raises InputError for anything else.
+
+    So decoders of rarer formats are not reached.
+    """
     if not data:
         raise InputError("The clip has 0 bytes", where=param)
-    for magic, suffix in MAGIC.items():
-        if data.startswith(magic):
-            return suffix
-    raise InputError("The clip is not audio of a known format", where=param, allowed="WAV, FLAC, Ogg, MP3")
+    if (suffix := audio.format_of(data)) is None:
+        raise InputError("The clip is not audio of a known format", where=param, allowed="WAV, FLAC, Ogg, MP3")
+    return suffix
 
 
 def read_clip(data: bytes, *, max_seconds: float, param: str) -> Waveform:

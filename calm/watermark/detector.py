@@ -35,7 +35,8 @@ def score(audio: Tensor, lattice: Tensor) -> float:
     """
     roots, powers = (_sliding(values) for values in _bands_of(audio))
     levels, strengths = decibels(roots), 10 * powers.clamp(min=1e-14).log10()
-    weights = [_weights(strengths)[phase::CELL_FRAMES] for phase in range(CELL_FRAMES)]
+    heard = _weights(strengths)
+    weights = [heard[phase::CELL_FRAMES] for phase in range(CELL_FRAMES)]
     rests = [residual(levels[phase::CELL_FRAMES]) for phase in range(CELL_FRAMES)]
     usual = _usual_size(torch.cat(rests), torch.cat(weights))
     evidence = [w * rest / (usual.square() + rest.square()).sqrt() for w, rest in zip(weights, rests, strict=True)]
