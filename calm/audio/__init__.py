@@ -5,6 +5,7 @@ from __future__ import annotations
 from calm.audio.files import write_bytes, write_together
 from calm.audio.formats import format_of
 from calm.audio.io import AudioInfo, encode, info, read, read_provenance, write
+from calm.audio.pcm import to_pcm
 from calm.audio.provenance import Provenance
 from calm.audio.transforms import (
     fit,
@@ -33,6 +34,7 @@ __all__ = [
     "resample",
     "set_level",
     "to_channels",
+    "to_pcm",
     "write",
     "write_bytes",
     "write_together",

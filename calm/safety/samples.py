@@ -8,7 +8,7 @@ import os
 import numpy as np
 from numpy.typing import NDArray
 
-from calm.audio import read
+from calm.audio import read, to_pcm
 from calm.types import Waveform
 
 __all__ = ["Audio", "SampleHash", "audio_sha256"]
@@ -37,8 +37,6 @@ def audio_sha256(audio: Audio) -> str:
     matches; resampled, mixed down or cut audio is another clip, as is one re-encoded with loss.
     """
     waveform = audio if isinstance(audio, Waveform) else read(audio)
-    samples = waveform.audio.detach().cpu().numpy().astype(np.float64)
-    pcm = np.clip(np.rint(samples * 32768.0), -32768, 32767).astype("<i2")  # [A, S]
-    digest = SampleHash(sample_rate=waveform.sample_rate, channels=pcm.shape[0])
-    digest.update(pcm.T)
+    digest = SampleHash(sample_rate=waveform.sample_rate, channels=waveform.audio.shape[0])
+    digest.update(to_pcm(waveform))
     return digest.hexdigest()

@@ -16,11 +16,11 @@ import soxr
 import torch
 from numpy.typing import NDArray
 
-from calm.audio import Provenance, to_channels
+from calm.audio import Provenance, to_channels, to_pcm
 from calm.audio.io import FORMATS
 from calm.types import Waveform
 
-__all__ = ["MEDIA_TYPES", "PCM_RATE", "STREAMED", "Encoder", "open_encoder", "to_pcm"]
+__all__ = ["MEDIA_TYPES", "PCM_RATE", "STREAMED", "Encoder", "open_encoder"]
 
 Pcm = NDArray[np.int16]
 
@@ -53,12 +53,6 @@ def open_encoder(format: str, *, sample_rate: int, channels: int, provenance: Pr
     if format == "wav":
         return WavEncoder(sample_rate=sample_rate, channels=channels, provenance=provenance)
     return FileEncoder(format, sample_rate=sample_rate, channels=channels, provenance=provenance)
-
-
-def to_pcm(waveform: Waveform) -> Pcm:
-    """Samples [A, S] in -1..1 as 16-bit integers [S, A]: what a file of them decodes to, exactly."""
-    scaled = (waveform.audio.detach().cpu().to(torch.float64) * 32768.0).round().clamp(-32768, 32767)
-    return np.ascontiguousarray(scaled.numpy().T.astype("<i2"))
 
 
 class RawEncoder:
