@@ -21,7 +21,7 @@ demo: $(READY)
 
 # One OpenMP thread per worker: two threads beside a busy neighbour are several times slower than one.
 test: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(READY)
 	$(BIN)/ruff check calm tests

@@ -6,11 +6,9 @@ Training lines are resolved with ``--show``: what training does is tested in tes
 from __future__ import annotations
 
 import json
-import os
 import re
 import shlex
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -22,6 +20,7 @@ from calm.model.build import build_model
 from calm.model.checkpoint import save_pretrained
 from calm.model.shipped import shipped_models
 from calm.types import Waveform
+from tests.processes import calm, python, start
 
 ROOT = Path(__file__).parents[2]
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", (ROOT / "README.md").read_text(), flags=re.MULTILINE | re.DOTALL)
@@ -54,13 +53,14 @@ def folder(tmp_path_factory) -> Path:
     return folder
 
 
-def run(words: list[str], folder: Path) -> str:
-    done = subprocess.run(
-        [sys.executable, *words], cwd=folder, env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
-        capture_output=True, text=True, timeout=120,
-    )
-    assert done.returncode == 0, f"{words}\n{done.stdout}\n{done.stderr}"
-    return done.stdout
+def run(target: Callable[..., None], *words: str, folder: Path) -> str:
+    log = folder / "log.txt"
+    log.unlink(missing_ok=True)
+    process = start(target, *words, folder=folder, log=log)
+    process.join(120)
+    process.kill()
+    assert process.exitcode == 0, f"{words}\n{log.read_text()}"
+    return log.read_text()
 
 
 def test_every_command_line_works_in_the_order_in_which_it_stands(folder):
@@ -70,13 +70,13 @@ def test_every_command_line_works_in_the_order_in_which_it_stands(folder):
             words = [*words, "--show"]
         if words[0] == "generate" and "--model" not in words and not IS_SHIPPED:
             words = [*words, "--model", "runs/demo"]
-        assert run(["-m", "calm", *words], folder)
+        assert run(calm, *words, folder=folder)
 
 
 @pytest.mark.parametrize("code", PYTHON, ids=range(len(PYTHON)))
 def test_every_python_block_runs(folder, code):
     (folder / "block.py").write_text(code if IS_SHIPPED else code.replace('"mini"', '"runs/demo"'))
-    run(["block.py"], folder)
+    run(python, "block.py", folder=folder)
 
 
 def test_the_two_commands_are_those_of_the_makefile_and_ci_runs_the_second():

@@ -5,16 +5,13 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
 
 from calm import audio
-
-# One story: the later tests look at what the first has made, so all have to run in one process.
-pytestmark = pytest.mark.xdist_group("spine")
+from tests import processes
 
 SMALL = ("data.num_workers=0", "data.batch_size=3", "data.max_seconds=2.0", "sampler.num_steps=2")
 
@@ -24,16 +21,19 @@ def folder(tmp_path_factory) -> Path:
     return tmp_path_factory.mktemp("spine")
 
 
-def command(*words: str) -> list[str]:
-    return [sys.executable, "-m", "calm", *words]
+def begin(folder: Path, log: Path, *words: str) -> BaseProcess:
+    return processes.start(processes.calm, *words, folder=folder, log=log, environ={"COLUMNS": "200"})
 
 
 def calm(folder: Path, *words: str, code: int = 0) -> str:
     """Run one command in ``folder`` and return what it printed."""
-    env = {**os.environ, "COLUMNS": "200", "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command(*words), cwd=folder, env=env, capture_output=True, text=True, timeout=240)
-    assert done.returncode == code, f"{words} -> {done.returncode}\n{done.stdout}\n{done.stderr}"
-    return done.stdout + done.stderr
+    log = folder.with_name(f"{folder.name}.log")
+    log.unlink(missing_ok=True)
+    process = begin(folder, log, *words)
+    process.join(240)
+    process.kill()
+    assert process.exitcode == code, f"{words} -> {process.exitcode}\n{log.read_text()}"
+    return log.read_text()
 
 
 def train(folder: Path, *words: str) -> tuple[str, ...]:
@@ -73,19 +73,15 @@ def test_the_whole_way_from_nothing_to_a_page(folder):
 def interrupt(folder: Path, *words: str) -> int:
     """Start training, press Ctrl-C when it is under way, and return the step at which it saved."""
     history = folder / "runs/tiny/history.csv"
-    process = subprocess.Popen(
-        command(*words), cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
+    log = folder.with_name("interrupted.log")
+    process = begin(folder, log, *words)
     while not history.is_file() or len(history.read_text().splitlines()) < 5:
-        try:
-            raise AssertionError(f"training ended by itself: {process.wait(timeout=0.2)}\n{process.stdout.read()}")
-        except subprocess.TimeoutExpired:
-            continue
-    process.send_signal(signal.SIGINT)
-    said, _ = process.communicate(timeout=120)
-    assert process.returncode == 130, said
-    assert "ckpt_path=last" in said
+        process.join(0.2)
+        assert process.exitcode is None, f"training ended by itself: {process.exitcode}\n{log.read_text()}"
+    os.kill(process.pid, signal.SIGINT)
+    process.join(120)
+    assert process.exitcode == 130, log.read_text()
+    assert "ckpt_path=last" in log.read_text()
     import torch
 
     state = torch.load(folder / "runs/tiny/checkpoints/last.ckpt", weights_only=True, map_location="cpu")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +15,7 @@ from calm.evaluation.manifest import first_items, read_manifest, write_manifest
 from calm.evaluation.results import read_results
 from calm.evaluation.systems import find_system
 from tests.evaluation.judging import RATE, Against, Apart, Peak, make_manifest, make_system, tone
-
-PROCESSES = multiprocessing.get_context("spawn")
+from tests.processes import PROCESSES
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ import torch
 from calm.errors import CalmError
 from tests.faults.readers import FAULTY, TARGETS, mutant_of
 from tests.faults.results import RESULTS, write_result
-from tests.faults.tiny import PROCESSES
+from tests.processes import PROCESSES
 
 __all__ = ["Fault", "FuzzReport", "fuzz"]
 

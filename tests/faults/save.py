@@ -26,7 +26,7 @@ from calm.errors import CheckpointError
 from calm.training.checkpoint_io import AtomicCheckpointIO, publish, read_checkpoint, remove_partials
 from calm.training.sharded_checkpoint import read_sharded, write_sharded
 from tests.faults.results import write_result
-from tests.faults.tiny import PROCESSES
+from tests.processes import PROCESSES
 
 __all__ = ["FORMS", "Form", "SaveReport", "fill_disk", "kill_saves"]
 

@@ -1,13 +1,12 @@
 """A tiny training for the faults: real shards, a real VAE and generator, a log of every clip that was trained on.
 
-Runs are processes of their own, forked from a server that has imported everything once, so that a start
-takes a second and not ten.
+Runs are processes of their own, forked from the server of tests/processes.py, so that a start takes a second and
+not ten.
 """
 
 from __future__ import annotations
 
 import ctypes
-import multiprocessing
 import os
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -22,11 +21,9 @@ from calm.training.checkpoint_io import read_checkpoint
 from calm.training.fit import fit
 from calm.training.history import read_history
 from tests.data.clips import make_shards
+from tests.processes import PROCESSES
 
 STEPS, KEYS = 24, "keys.txt"
-
-PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["tests.faults.tiny"])
 
 
 def prepare(folder: Path) -> tuple[str, ...]:

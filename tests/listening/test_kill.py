@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import http.client
-import multiprocessing
 import os
 import random
 import signal
 import sqlite3
-import subprocess
-import sys
 import threading
 from pathlib import Path
 
 from calm.listening import summarise
 from calm.types import Task
 from tests.listening.lab import Listener, make_test, serve_folder
+from tests.processes import PROCESSES, calm, start
 
 #: what a listener meets while there is no server
 DOWN = (OSError, http.client.HTTPException, AssertionError)
 ROUNDS = 5
-#: a process of a fork server has everything imported
-PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["tests.listening.lab"])
 
 
 class ServerProcess:
@@ -135,12 +130,16 @@ def test_a_confirmed_score_that_is_gone_would_be_noticed(tmp_path):
 
 def test_the_command_serves_a_folder_and_ends_well_on_a_signal(tmp_path):
     folder = make_test(tmp_path, tasks={Task.SPEECH: 1}).folder
-    words = [sys.executable, "-m", "calm", "listen", "-o", str(folder), "--port", "0"]
-    process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
-    address = process.stdout.readline().split("http://")[1].split("/")[0]
-    assert Listener(address).current()["position"] == 1
-    process.send_signal(signal.SIGTERM)
-    assert process.communicate(timeout=60)[0].startswith("Stopped.") and process.returncode == 0
+    log = tmp_path / "log.txt"
+    process = start(calm, "listen", "-o", str(folder), "--port", "0", folder=tmp_path, log=log)
+    while not (log.exists() and "\n" in log.read_text()):
+        process.join(0.05)
+        assert process.exitcode is None
+    first = log.read_text()
+    assert Listener(first.split("http://")[1].split("/")[0]).current()["position"] == 1
+    os.kill(process.pid, signal.SIGTERM)
+    process.join(60)
+    assert log.read_text().removeprefix(first).startswith("Stopped.") and process.exitcode == 0
 
 
 def _stored(database: Path) -> list[tuple[str, str, int]]:

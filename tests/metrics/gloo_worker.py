@@ -1,4 +1,4 @@
-"""One of two gloo processes: ``python -m tests.metrics.gloo_worker OUT`` with MASTER_ADDR, MASTER_PORT, RANK, WORLD_SIZE.
+"""What one of two gloo processes does, with MASTER_ADDR, MASTER_PORT, RANK and WORLD_SIZE in its environment.
 
 Each process adds its share of the rows; the figures of every scenario are written to OUT/RANK.json.
 """
@@ -6,7 +6,6 @@ Each process adds its share of the rows; the figures of every scenario are writt
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -73,7 +72,3 @@ def main(out: Path) -> None:
     rank = distributed.get_rank()
     (out / f"{rank}.json").write_text(json.dumps({name: figures(share, rank) for name, share in SHARES.items()}))
     distributed.destroy_process_group()
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))

@@ -3,11 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import socket
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,29 +11,17 @@ import torch
 from calm.errors import InputError
 from calm.metrics import figures_of
 from calm.metrics.length_error import LengthError
-from tests.metrics.gloo_worker import SHARES, WER, MeanRow, figures
+from tests.metrics.gloo_worker import SHARES, WER, MeanRow, figures, main
+from tests.processes import free_port, run_all, start
 
 
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory):
     out = tmp_path_factory.mktemp("gloo")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    shared = {**os.environ, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1", "WORLD_SIZE": "2"}
-    command = [sys.executable, "-m", "tests.metrics.gloo_worker", str(out)]
-    logs = [open(out / f"log-{rank}.txt", "w") for rank in range(2)]  # noqa: SIM115
-    workers = [
-        subprocess.Popen(command, env={**shared, "RANK": str(rank)}, cwd=Path(__file__).parents[2], stdout=log, stderr=log)
-        for rank, log in enumerate(logs)
-    ]
-    try:
-        codes = [worker.wait(timeout=120) for worker in workers]
-    finally:
-        for worker, log in zip(workers, logs, strict=True):
-            worker.kill()
-            log.close()
-    assert codes == [0, 0], (out / "log-0.txt").read_text()[-3000:] + (out / "log-1.txt").read_text()[-3000:]
+    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port(), "WORLD_SIZE": "2"}
+    logs = [out / f"log-{rank}.txt" for rank in range(2)]
+    workers = [start(main, out, folder=out, log=log, environ={**shared, "RANK": str(rank)}) for rank, log in enumerate(logs)]
+    run_all(workers, logs, seconds=120)
     return [json.loads((out / f"{rank}.json").read_text()) for rank in range(2)]
 
 

@@ -16,9 +16,6 @@ from calm.model.decoder_file import export_decoder
 from calm.vae.stft_vae import StftVAE
 from tests.factory import tiny_generator
 
-# One worker exports the models for all tests of this file.
-pytestmark = pytest.mark.xdist_group("decoder_file")
-
 LENGTHS = (1, 2, 7, 40, 133)
 PITCH = ["vae.pitch_points=2", "vae.channels=2"]
 

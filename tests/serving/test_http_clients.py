@@ -9,12 +9,11 @@ import os
 import re
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import httpx
@@ -24,10 +23,12 @@ import pytest
 from calm.serving import routes_speech
 from calm.serving.limits import Limits
 from calm.serving.live import ABORT, LiveResponse
-from tests.architecture.sources import ROOT
+from tests.processes import calm, start
 from tests.serving.http_lab import Lab, serving
 
 LONG = {"input": "rain", "task": "sound", "duration": 60.0, "steps": 1, "response_format": "wav"}
+#: where a server says that it is, in a line that is written whole
+URL = re.compile(r"http://\S+\d(?=.*\n)")
 
 
 def until(holds: Callable[[], bool], *, seconds: float = 30.0) -> None:
@@ -154,26 +155,28 @@ def test_a_draining_server_says_so_refuses_what_is_new_and_cuts_what_is_late(min
 
 
 @pytest.fixture
-def process(tmp_path: Path) -> Iterator[tuple[subprocess.Popen, str]]:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
-    command = [sys.executable, "-m", "calm", "serve", "--port", "0", "--drain-seconds", "60"]
-    with subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as child:
-        try:
-            yield child, re.search(r"http://\S+\d", child.stdout.readline())[0]
-        finally:
-            child.kill()
+def process(tmp_path: Path) -> Iterator[tuple[BaseProcess, Path]]:
+    log = tmp_path / "log.txt"
+    child = start(calm, "serve", "--port", "0", "--drain-seconds", "60", folder=tmp_path, log=log)
+    try:
+        until(lambda: log.exists() and URL.search(log.read_text()) is not None, seconds=60)
+        yield child, log
+    finally:
+        child.kill()
 
 
 def test_after_sigterm_a_running_request_is_finished_and_the_exit_code_is_0(process):
-    child, url = process
+    child, log = process
+    url = URL.search(log.read_text())[0]
     with httpx.stream("POST", f"{url}/v1/audio/speech", json={**LONG, "duration": 2.0}, timeout=60) as response:
         data = response.iter_bytes()
         first = next(data)
-        child.send_signal(signal.SIGTERM)
+        os.kill(child.pid, signal.SIGTERM)
         whole = first + b"".join(data)
     assert len(whole) > 2 * 2.0 * 16_000
-    assert child.wait(30) == 0
-    assert "Stopped." in child.stdout.read()
+    child.join(30)
+    assert child.exitcode == 0
+    assert "Stopped." in log.read_text()
 
 
 def test_many_clients_are_answered_with_what_each_asked_for(mini, tmp_path: Path):

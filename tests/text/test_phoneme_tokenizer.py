@@ -109,7 +109,7 @@ def first_ids(texts: list[str], *, tokenizer: PhonemeTokenizer) -> list[list[int
     return [tokenizer.encode(text) for text in texts]
 
 
-@pytest.mark.parametrize("start", ["fork", "spawn"])
+@pytest.mark.parametrize("start", ["fork", "forkserver"])
 def test_workers_of_a_data_loader_give_the_ids_of_this_process(tokenizer: PhonemeTokenizer, start: str) -> None:
     expected = first_ids(DESCRIPTIONS, tokenizer=tokenizer)
     collate = partial(first_ids, tokenizer=tokenizer)

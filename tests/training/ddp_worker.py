@@ -1,4 +1,4 @@
-"""One of two gloo processes: ``python -m tests.training.ddp_worker OUT`` with MASTER_ADDR, MASTER_PORT, LOCAL_RANK.
+"""What one of two gloo processes does, with MASTER_ADDR, MASTER_PORT and LOCAL_RANK in its environment.
 
 Rank 1 never sees speech. Each scenario's outcome is written to OUT/SCENARIO-RANK.json.
 """
@@ -9,7 +9,6 @@ import dataclasses
 import json
 import os
 import signal
-import sys
 from pathlib import Path
 
 import torch
@@ -63,7 +62,3 @@ def main(out: Path) -> None:
     run(out, "broken", toy_root(), plain, SignalRankOne())
     (out / f"interrupted-{rank}.json").write_text((out / f"broken-{rank}.json").read_text())
     run(out, "broken", toy_root(), plain, ckpt_path="last")
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))

@@ -1,11 +1,10 @@
-"""One of the processes of test_engines.py: ``python -m tests.training.engine_worker OUT NAME=ENGINE[,KEY=VALUE...] ...``."""
+"""What one of the processes of test_engines.py does: a training for each word, NAME=ENGINE[,KEY=VALUE...]."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 import os
-import sys
 from pathlib import Path
 
 import torch
@@ -109,7 +108,3 @@ def main(out: Path, words: list[str]) -> None:
         engine, *options = rest.split(",")
         run(out, name, engine, dict(option.split("=", 1) for option in options))
     torch.distributed.destroy_process_group()
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2:])

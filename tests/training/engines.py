@@ -3,11 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-import os
-import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import torch
@@ -19,7 +14,6 @@ from calm.training.sharding import full
 from calm.types import Batch
 from tests.factory import tiny_batch
 
-ROOT = Path(__file__).parents[2]
 TASKS_OF_RANK = ([0, 0, 1], [1, 2, 2])
 
 
@@ -84,28 +78,3 @@ class Dump(Callback):
         found |= {f"averaged/{name}": full(value).clone() for name, value in ema.shadow.items()}
         if trainer.is_global_zero and not self.path.exists():
             torch.save(found, self.path)
-
-
-def launch(module: str, out: Path, *words: object, world_size: int) -> None:
-    """Run ``python -m module OUT WORDS`` in so many gloo processes."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    shared = {
-        **os.environ, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1",
-        "ENGINE_WORLD_SIZE": str(world_size),
-    }
-    command = [sys.executable, "-m", module, str(out), *map(str, words)]
-    logs = [open(out / f"log-{rank}.txt", "w") for rank in range(world_size)]  # noqa: SIM115
-    workers = [
-        subprocess.Popen(command, env={**shared, "LOCAL_RANK": str(rank)}, cwd=ROOT, stdout=log, stderr=log)
-        for rank, log in enumerate(logs)
-    ]
-    try:
-        codes = [worker.wait(timeout=600) for worker in workers]
-    finally:
-        for worker, log in zip(workers, logs, strict=True):
-            worker.kill()
-            log.close()
-    said = "\n".join((out / f"log-{rank}.txt").read_text()[-3000:] for rank in range(world_size))
-    assert set(codes) == {0}, json.dumps(codes) + said

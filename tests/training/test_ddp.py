@@ -1,41 +1,25 @@
 """Two gloo processes, one of which never sees speech, across the phase that turns the expert on."""
 
 import json
-import os
-import socket
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
 
 from calm.training.fit import train
-from tests.training.ddp_worker import STEPS, batch_of
+from tests.processes import free_port, run_all, start
+from tests.training.ddp_worker import STEPS, batch_of, main
 from tests.training.toy import ToyBatch, ToyData, toy_config, toy_root
 
 
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory):
     out = tmp_path_factory.mktemp("ddp")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    shared = {**os.environ, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "tests.training.ddp_worker", str(out)]
-    root = Path(__file__).parents[2]
-    logs = [open(out / f"log-{rank}.txt", "w") for rank in range(2)]  # noqa: SIM115
+    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
+    logs = [out / f"log-{rank}.txt" for rank in range(2)]
     workers = [
-        subprocess.Popen(command, env={**shared, "LOCAL_RANK": str(rank)}, cwd=root, stdout=logs[rank], stderr=logs[rank])
-        for rank in range(2)
+        start(main, out, folder=out, log=log, environ={**shared, "LOCAL_RANK": str(rank)}) for rank, log in enumerate(logs)
     ]
-    try:
-        codes = [worker.wait(timeout=120) for worker in workers]
-    finally:
-        for worker, log in zip(workers, logs, strict=True):
-            worker.kill()
-            log.close()
-    assert codes == [0, 0], (out / "log-0.txt").read_text()[-3000:] + (out / "log-1.txt").read_text()[-3000:]
+    run_all(workers, logs, seconds=120)
     return lambda name: [json.loads((out / f"{name}-{rank}.json").read_text()) for rank in range(2)]
 
 

@@ -2,24 +2,35 @@
 
 import json
 import os
+from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.training.engines import launch
+from tests.processes import free_port, run_all, start
+from tests.training.engine_worker import main
 
 #: ``CALM_LONG_TESTS=1`` runs the long form
 STEPS = 50 if os.environ.get("CALM_LONG_TESTS") else 10
-WORKER = "tests.training.engine_worker"
+
+
+def launch(out: Path, *words: str, world_size: int) -> None:
+    """Run `engine_worker` with ``words`` in so many gloo processes."""
+    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port(), "ENGINE_WORLD_SIZE": str(world_size)}
+    logs = [out / f"log-{rank}.txt" for rank in range(world_size)]
+    workers = [
+        start(main, out, [*words], folder=out, log=log, environ={**shared, "LOCAL_RANK": str(rank)})
+        for rank, log in enumerate(logs)
+    ]
+    run_all(workers, logs, seconds=600)
 
 
 @pytest.fixture(scope="module")
 def out(tmp_path_factory):
     out = tmp_path_factory.mktemp("engines")
-    launch(WORKER, out, "alone=fsdp,max_steps=5", world_size=1)
+    launch(out, "alone=fsdp,max_steps=5", world_size=1)
     launch(
-        WORKER,
         out,
         f"ddp=ddp,max_steps={STEPS},val_every_steps=5",
         f"fsdp=fsdp,max_steps={STEPS},val_every_steps=5,num_kept_checkpoints={STEPS},activation_checkpointing=layers",
@@ -33,7 +44,7 @@ def out(tmp_path_factory):
         f"splits={STEPS if STEPS > 10 else 5}",
         world_size=2,
     )
-    launch(WORKER, out, "parted=fsdp,max_steps=7,from=fsdp/checkpoints/step-00000005.ckpt", world_size=1)
+    launch(out, "parted=fsdp,max_steps=7,from=fsdp/checkpoints/step-00000005.ckpt", world_size=1)
     return out
 
 
