@@ -11,6 +11,9 @@ from torch import Tensor
 
 __all__ = ["attend"]
 
+#: narrowest head that FlexAttention's kernels take
+FLEX_HEAD_DIM = 16
+
 
 def attend(q: Tensor, k: Tensor, v: Tensor, mask) -> Tensor:
     """Attention of q [B, H, N, d] to k, v [B, Hkv, Nk, d]; the type of the mask chooses the kernel.
@@ -18,13 +21,20 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask) -> Tensor:
     Args:
         mask: None, bool [B, N, Nk], or a FlexAttention ``BlockMask`` (CUDA).
     """
-    grouped = q.shape[1] != k.shape[1]
     if mask is None or isinstance(mask, Tensor):
         mask = None if mask is None else mask[:, None]
         if v.dtype is torch.bfloat16 and v.device.type == "cpu" and v.requires_grad:
             return _attend_by_products(q.to(v), k.to(v), v, mask)
-        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, enable_gqa=grouped)
-    return _flex_attention()(q, k, v, block_mask=mask, enable_gqa=grouped)
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, enable_gqa=q.shape[1] != k.shape[1])
+    return _attend_by_flex(q, k, v, mask)
+
+
+def _attend_by_flex(q: Tensor, k: Tensor, v: Tensor, mask) -> Tensor:
+    """FlexAttention; heads narrower than its kernels take are filled up with zeros, which change no product."""
+    dim, missing = q.shape[-1], max(0, FLEX_HEAD_DIM - q.shape[-1])
+    q, k, v = (F.pad(x, (0, missing)) if missing else x for x in (q, k, v))
+    grouped = q.shape[1] != k.shape[1]
+    return _flex_attention()(q, k, v, block_mask=mask, enable_gqa=grouped, scale=dim**-0.5)[..., :dim]
 
 
 def _attend_by_products(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:

@@ -62,5 +62,7 @@ class Backbone(Part):
         """
 
     @abstractmethod
-    def new_cache(self, batch_size: int, *, capacity: int, history_rows: int | None = None) -> Cache:
-        """An empty cache for ``capacity`` rows (it grows when needed); see ``Cache``."""
+    def new_cache(
+        self, batch_size: int, *, capacity: int, history_rows: int | None = None, kind: type[Cache] = Cache
+    ) -> Cache:
+        """An empty cache for ``capacity`` rows (it grows when needed); see ``Cache``, or another ``kind`` of it."""

@@ -24,7 +24,7 @@ class JointCache:
 
     def __init__(self, caches: Sequence[Cache], *, num_filling: int = 0) -> None:
         self.caches = tuple(caches)
-        self._sizes = [*(cache.keys.shape[1] for cache in caches), num_filling]
+        self._sizes = [*(cache.batch_size for cache in caches), num_filling]
 
     def attend(
         self, layer: int, queries: Tensor, keys: Tensor, values: Tensor, mask: Sequence[Tensor | None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import torch
@@ -22,6 +23,11 @@ class Rotary:
 
     cos: Tensor
     sin: Tensor
+
+    @functools.cached_property
+    def whole(self) -> tuple[Tensor, Tensor]:
+        """Factors [B, 1, N, d] of a head and of the head with its halves exchanged; their sum is the rotation."""
+        return torch.cat([self.cos, self.cos], dim=-1), torch.cat([-self.sin, self.sin], dim=-1)
 
     def __call__(self, x: Tensor) -> Tensor:
         """Rotate x [B, H, N, d]; pairs are (i, i + d/2), as in Qwen3."""

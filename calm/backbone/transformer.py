@@ -94,9 +94,11 @@ class Transformer(Backbone):
             x = layer(x, rotary=table, mask=mask, layer=index, residual=residual, cache=cache)
         return self.norm(x)
 
-    def new_cache(self, batch_size: int, *, capacity: int, history_rows: int | None = None) -> Cache:
+    def new_cache(
+        self, batch_size: int, *, capacity: int, history_rows: int | None = None, kind: type[Cache] = Cache
+    ) -> Cache:
         weight = self.norm.weight
-        return Cache(
+        return kind(
             (self.num_layers, batch_size, self.num_kv_heads, self.head_dim),
             capacity=capacity,
             rotate=self._rotate,

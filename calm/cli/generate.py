@@ -49,6 +49,7 @@ def generate(
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, mps or cuda:N.")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, fp32, bf16; on a CPU also fp16, int8 (fastest), int8_rows.")] = "auto",
+    compiled: Annotated[bool, typer.Option("--compile", help="Compile the steps first: for long clips.")] = False,
     batch_file: Annotated[Path | None, typer.Option(help="One prompt a line, or .jsonl; numbered outputs.")] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Prompts of a batch file that run together.")] = 8,
     provenance: Annotated[str, typer.Option(help="all, none, or of sidecar,c2pa,watermark; files say what is off.")] = "all",
@@ -66,7 +67,7 @@ def generate(
     settings = _settings(provenance)
     options = {"steps": steps, "cfg_scale": cfg_scale, "reference": reference}
     folder = _folder(model)
-    pipeline = _load(folder, device=device, precision=precision)
+    pipeline = _load(folder, device=device, precision=precision, compiled=compiled)
     origin = _origin(folder, model=pipeline.name, consent=None if reference is None else reference.consent)
     index = 0
     for group in _batches(prompts, batch_size):
@@ -91,10 +92,10 @@ def _folder(model: str | None) -> Path:
     return default_model() if model is None else find_model(model)
 
 
-def _load(folder: Path, *, device: str, precision: str) -> Any:
+def _load(folder: Path, **options: Any) -> Any:
     from calm.generation import AudioCALM  # imports torch, which takes seconds
 
-    return AudioCALM.from_pretrained(folder, device=device, precision=precision)
+    return AudioCALM.from_pretrained(folder, **options)
 
 
 def _settings(parts: str) -> Any:

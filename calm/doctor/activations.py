@@ -74,7 +74,7 @@ def activation_bytes(
     embedded = (audio + shape.reference) * e * (SINUSOIDS + 2 * dim + latent)
     head = shape.frames * copies * _head(root, e=e, n=n)
     targets = shape.frames * (8 * dim + 4 * latent * (2 + 4 * copies))
-    mask = 0 if config.attention == "flex" else rows * rows
+    mask = 0 if kernel == "flex" else rows * rows
     each = rows * (per_row + final) + embedded + head + targets + mask
     expert = shape.speech * _expert(root, audio + shape.reference, e=e)
     return shape.clips * each + (expert // body.num_layers if recompute == "layers" else expert)
@@ -110,7 +110,7 @@ def _body(root: Generator) -> _Body | None:
 
 
 def _kernel(root: Generator, body: _Body, precision: Precision, *, device: str) -> str:
-    if root.config.attention == "flex":
+    if root.config.kernel(device) == "flex":
         return "flex"
     if device == "cpu":
         return "products" if precision.products == 2 else "fused"

@@ -41,8 +41,8 @@ def check_torch(case: Case) -> Iterator[Finding]:
     if not case.on_cpu and trainer.precision.startswith("bf16") and not torch.cuda.is_bf16_supported():
         hint = "set trainer.precision=32-true"
         yield Finding(level=Level.WARNING, what="This device has no bfloat16", where="trainer.precision", hint=hint)
-    if case.on_cpu and getattr(case.config.model, "attention", "dense") == "flex":
-        hint = "set model.attention=dense"
+    if case.on_cpu and getattr(case.config.model, "attention", "auto") == "flex":
+        hint = "set model.attention=auto"
         yield Finding(level=Level.ERROR, what="FlexAttention trains on CUDA only", where="model.attention", hint=hint)
 
 

@@ -15,7 +15,7 @@ from calm.generation.silence import SilenceTail
 from calm.model.generator import Generator
 from calm.vae import VAE
 
-__all__ = ["Clips", "update_together"]
+__all__ = ["Clips", "decode_together", "update_together"]
 
 
 class Clips:
@@ -45,7 +45,7 @@ class Clips:
         return update_together([self], [block])[0]
 
     def take(self, block: Block) -> list[_Track]:
-        """Take a block; return the tracks that grow by it. Their audio must be decoded before ``pieces``."""
+        """Take a block; return the tracks that grow by it, for ``decode_together`` before ``pieces``."""
         self._latents.append(block.latents)
         self._growing = self.ends.open
         self.ends.update(block)
@@ -150,15 +150,22 @@ class _Track:
 def update_together(several: Sequence[Clips], blocks: Sequence[Block]) -> list[list[Tensor]]:
     """``Clips.update`` for several at once: all that is due is decoded together. They must have one model."""
     growing = [track for clips, block in zip(several, blocks, strict=True) for track in clips.take(block)]
+    if growing:
+        decode_together(several[0].vae, growing)
+    return [clips.pieces() for clips in several]
+
+
+@torch.no_grad()
+def decode_together(vae: VAE, growing: Sequence[_Track]) -> None:
+    """Decode what is due of the tracks that ``Clips.take`` returned."""
     due = [track for track in growing if track.due]
     if due:
-        vae, latents = several[0].vae, [track.waiting() for track in due]
+        latents = [track.waiting() for track in due]
         with torch.autocast(latents[0].device.type, enabled=False):
             raw = [vae.denormalize(piece) for piece in latents]
             audio = vae.push_streams([track.decoder for track in due], raw)
             for track, piece in zip(due, audio, strict=True):
                 track.hear(piece)
-    return [clips.pieces() for clips in several]
 
 
 def _tail(plan: Plan, vae: VAE) -> SilenceTail | None:

@@ -17,7 +17,10 @@ __all__ = ["Block", "Course", "Settings", "block_noise", "open_course"]
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """How a batch is sampled. Scales, temperatures and seeds have one entry per request."""
+    """How a batch is sampled. Scales, temperatures and seeds have one entry per request.
+
+    ``max_blocks``: as many are expected at most, with those of a history that is continued; None if nobody knows.
+    """
 
     num_steps: int
     solver: str
@@ -30,6 +33,7 @@ class Settings:
     cfg_scale: tuple[float, ...]
     temperature: tuple[float, ...]
     seeds: tuple[int, ...]
+    max_blocks: int | None = None
 
     @property
     def guided(self) -> bool:
@@ -49,13 +53,15 @@ class Block:
 class Course:
     """State of B requests between two blocks. With guidance ``branch`` has 2 B rows: conditional, then unconditional.
 
-    ``index`` counts finished blocks, and those of the history that is continued: ``first`` of them.
+    ``index`` counts finished blocks, and those of the history that is continued: ``first`` of them. ``begun`` is the
+    first velocity of the current block, for the rows of ``branch`` [.., K, C], where the last pass brought it.
     """
 
     settings: Settings
     branch: Branch
     first: int = 0
     index: int = field(init=False)
+    begun: Tensor | None = None
 
     def __post_init__(self) -> None:
         self.index = self.first
@@ -63,11 +69,11 @@ class Course:
     def __len__(self) -> int:
         return len(self.settings.seeds)
 
-    def noise(self, latent_dim: int) -> Tensor:
-        """What the current block starts from, [B, K, C], on the CPU."""
+    def noise(self, latent_dim: int, *, ahead: int = 0) -> Tensor:
+        """What the current block, or one so far ahead, starts from, [B, K, C], on the CPU."""
         shape = (self.settings.block_size, latent_dim)
         pairs = zip(self.settings.seeds, self.settings.temperature, strict=True)
-        return torch.stack([block_noise(seed, self.index, shape=shape, temperature=t) for seed, t in pairs])
+        return torch.stack([block_noise(seed, self.index + ahead, shape=shape, temperature=t) for seed, t in pairs])
 
     def take(self, latents: Tensor, stop_logits: Tensor) -> Block:
         """Go on to the next block; return the finished one."""
@@ -101,7 +107,12 @@ def open_course(
             multiple of the block size.
     """
     both = Prompt.stack(prompt, negative or prompt.without_conditions()) if settings.guided else prompt
-    branch = model.open(both, block_size=settings.block_size, window_blocks=settings.window_blocks)
+    branch = model.open(
+        both,
+        block_size=settings.block_size,
+        window_blocks=settings.window_blocks,
+        max_blocks=settings.max_blocks,
+    )
     pieces = () if history is None else history.split(settings.block_size, dim=1)
     for piece in pieces:
         branch.append(torch.cat([piece, piece]) if settings.guided else piece, time=settings.history_time)

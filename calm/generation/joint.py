@@ -26,15 +26,30 @@ def advance(model: Generator, courses: Sequence[Course]) -> list[Block]:
     together = [course for cohort in cohorts for course in cohort.courses]
     branch = model.join([course.branch for course in together])
     ends = solve(_Velocities(branch, cohorts), [cohort.trajectory for cohort in cohorts])
-    rows = _join(cohort.for_branches(end) for cohort, end in zip(cohorts, ends, strict=True))
-    time = _join(cohort.history_time for cohort in cohorts)
-    stops = branch.append(rows, time=time).split([cohort.num_rows for cohort in cohorts])
+    stops = _append(branch, cohorts, ends).split([cohort.num_rows for cohort in cohorts])
     blocks = {}
     for cohort, end, stop in zip(cohorts, ends, stops, strict=True):
         sizes = [len(course) for course in cohort.courses]
         parts = zip(cohort.courses, end.split(sizes), cohort.conditional(stop).split(sizes), strict=True)
         blocks |= {id(course): course.take(latents, logits) for course, latents, logits in parts}
     return [blocks[id(course)] for course in courses]
+
+
+def _append(branch: Branch, cohorts: Sequence[_Cohort], ends: Sequence[Tensor]) -> Tensor:
+    """Give every branch its finished block, and where it can be done begin the next one; return all stop logits."""
+    rows = _join(cohort.for_branches(end) for cohort, end in zip(cohorts, ends, strict=True))
+    time = _join(cohort.history_time for cohort in cohorts)
+    courses = [course for cohort in cohorts for course in cohort.courses]
+    sizes = [size for cohort in cohorts for size in cohort.sizes]
+    if not branch.can_begin:
+        for course in courses:
+            course.begun = None
+        return branch.append(rows, time=time)
+    noise = _join(cohort.for_branches(cohort.noise(ahead=1)) for cohort in cohorts)
+    stops, begun = branch.append_and_begin(rows, noise, time=time)
+    for course, velocity in zip(courses, begun.to(rows.dtype).split(sizes), strict=True):
+        course.begun = velocity
+    return stops
 
 
 class _Cohort:
@@ -48,8 +63,9 @@ class _Cohort:
         self.courses, settings = courses, courses[0].settings
         # The ODE state stays in float32.
         dtype = torch.promote_types(like.dtype, torch.float32)
-        noise = _join(course.noise(latent_dim) for course in courses).to(like.device, dtype)
-        self.trajectory = trajectory(noise, num_steps=settings.num_steps, solver=settings.solver, grid=settings.grid)
+        self._state, self._latent_dim = {"device": like.device, "dtype": dtype}, latent_dim
+        solver, grid = settings.solver, settings.grid
+        self.trajectory = trajectory(self.noise(), num_steps=settings.num_steps, solver=solver, grid=grid)
         self.guided, self.interval = settings.guided, settings.guidance_interval
         self.rule = GUIDANCE[settings.guidance]
         sizes = [len(course) for course in courses]
@@ -65,9 +81,18 @@ class _Cohort:
         self._conditional = torch.cat([half[0] for half in halves]).to(like.device)
         self._unconditional = torch.cat([half[-1] for half in halves]).to(like.device)
 
+    def noise(self, *, ahead: int = 0) -> Tensor:
+        """What the current blocks, or those ahead, start from, [B, K, C]."""
+        return _join(course.noise(self._latent_dim, ahead=ahead) for course in self.courses).to(**self._state)
+
     @property
     def num_branches(self) -> int:
         return 2 if self.guided else 1
+
+    @property
+    def sizes(self) -> list[int]:
+        """Rows of every course in the branch."""
+        return [self.num_branches * len(course) for course in self.courses]
 
     @property
     def num_rows(self) -> int:
@@ -95,15 +120,29 @@ class _Velocities:
     def __init__(self, branch: Branch, cohorts: Sequence[_Cohort]) -> None:
         self.branch, self.cohorts = branch, cohorts
         self._sizes = [cohort.num_rows for cohort in cohorts]
+        self._begun = [course.begun for cohort in cohorts for course in cohort.courses]
 
     def __call__(self, points: Sequence[Point]) -> list[Tensor]:
         pairs = list(zip(self.cohorts, points, strict=True))
+        found = self._evaluate(pairs).split(self._sizes)
+        return [cohort.velocity(part, point.t) for (cohort, point), part in zip(pairs, found, strict=True)]
+
+    def _evaluate(self, pairs: Sequence[tuple[_Cohort, Point]]) -> Tensor:
+        """The velocities of all rows of the branch; the first ones may be known from the pass before."""
+        begun, self._begun = self._begun, []
+        if begun and all(velocity is not None for velocity in begun):
+            return _join(begun)
+        points = [point for _, point in pairs]
         rows = _join(cohort.for_branches(point.x) for cohort, point in pairs)
         asked = [_per_row(rows, [(cohort.num_rows, point.t) for cohort, point in pairs])]
         if any(point.span is not None for point in points):
             asked.append(_per_row(rows, [(cohort.num_rows, point.span or 0.0) for cohort, point in pairs]))
-        found = self.branch.velocity(rows, *asked).to(rows.dtype).split(self._sizes)
-        return [cohort.velocity(part, point.t) for (cohort, point), part in zip(pairs, found, strict=True)]
+        found = self.branch.velocity(rows, *asked).to(rows.dtype)
+        if any(velocity is not None for velocity in begun):
+            # What was begun goes on as it would alone, to the bit.
+            parts = found.split([size for cohort in self.cohorts for size in cohort.sizes])
+            found = torch.cat([part if known is None else known for part, known in zip(parts, begun, strict=True)])
+        return found
 
 
 def _cohorts(model: Generator, courses: Sequence[Course]) -> list[_Cohort]:

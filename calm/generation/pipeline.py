@@ -12,10 +12,11 @@ from calm.config import RunConfig
 from calm.errors import CheckpointError, ConfigError, InputError
 from calm.generation.clips import Clips
 from calm.generation.config import SamplerConfig
+from calm.generation.growth import grow
 from calm.generation.plan import Call, Plan, make_plan
 from calm.generation.request import Generation
-from calm.generation.sampler import sample_blocks
 from calm.model.build import build_model, load_pretrained
+from calm.model.compiled import compile_passes
 from calm.model.device import open_device
 from calm.model.generator import Generator
 from calm.model.precision import choose_precision, set_precision
@@ -66,7 +67,7 @@ class AudioCALM:
 
     @classmethod
     def from_pretrained(
-        cls, name_or_folder: str | Path, *, device: str = "auto", precision: str = "fp32"
+        cls, name_or_folder: str | Path, *, device: str = "auto", precision: str = "fp32", compiled: bool = False
     ) -> AudioCALM:
         """Load a model that comes with the project, or a folder with ``model.safetensors`` and ``config.yaml``.
 
@@ -77,6 +78,8 @@ class AudioCALM:
             precision: "fp32" (the model as it was trained), "bf16", on a CPU also "fp16", "int8" and "int8_rows", or
                 "auto", which is fp16 on a CPU that has it; see `calm.model.precision`. A model in any but "fp32" can
                 only generate: not train, nor be saved or moved.
+            compiled: compile what is computed in every step: the first block then takes long, the others less; see
+                `calm.model.compiled`. For one request at a time.
 
         Raises CheckpointError where there is no such model, or where its files do not fit together, and ConfigError
         for a device or a precision that is not to be had.
@@ -86,6 +89,8 @@ class AudioCALM:
         model, config = load_pretrained(name_or_folder)
         pipeline = cls.of(model.to(where), config)
         set_precision(pipeline.model, precision)
+        if compiled:
+            compile_passes(pipeline.model)
         return pipeline
 
     @classmethod
@@ -122,13 +127,8 @@ class AudioCALM:
         started = time.perf_counter()
         plan = self.plan(text, task=task, **options)
         clips = Clips(self.model, plan, gather=GATHERED_BLOCKS)
-        pieces = []
-        for block in sample_blocks(self.model, **plan.sampling):
-            pieces.append(clips.update(block))
-            if clips.done:
-                break
+        audio = [torch.cat(parts, dim=-1) for parts in zip(*grow(self.model, clips), strict=True)]
         taken = time.perf_counter() - started
-        audio = [torch.cat(parts, dim=-1) for parts in zip(*pieces, strict=True)]
         return [
             Generation(
                 audio=audio[index],
@@ -162,13 +162,9 @@ class AudioCALM:
         )
 
     def _stream(self, plan: Plan) -> Iterator[Waveform]:
-        clips = Clips(self.model, plan, gather=1)
-        for block in sample_blocks(self.model, **plan.sampling):
-            audio = clips.update(block)[0]
+        for (audio,) in grow(self.model, Clips(self.model, plan, gather=1)):
             if audio.shape[-1]:
                 yield Waveform(audio=audio, sample_rate=self.sample_rate)
-            if clips.done:
-                return
 
 
 def _known(options: dict) -> dict:

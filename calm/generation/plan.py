@@ -123,6 +123,7 @@ def make_plan(
             cfg_scale=tuple(r.cfg_scale for r in requests),
             temperature=tuple(r.temperature for r in requests),
             seeds=tuple(r.seed for r in requests),
+            max_blocks=_max_blocks(requests, history, block_size=block_size),
         ),
         stop_threshold=sampler.stop_threshold,
         self_check=sampler if call.duration is None and call.task in sampler.self_check else None,
@@ -279,6 +280,12 @@ def _window_blocks(model: Generator, sampler: SamplerConfig, call: Call, *, bloc
     # No clip is longer than the maximum, and the cache is allocated for the window.
     seconds = min(call.window_seconds, MAX_DURATION_SECONDS)
     return max(1, round(seconds * model.vae.frame_rate / block_size))
+
+
+def _max_blocks(requests: Sequence[Request], history: Tensor | None, *, block_size: int) -> int:
+    """Blocks of the longest clip that these requests may become, with what is continued."""
+    frames = max(r.max_frames if r.num_frames is None else r.num_frames for r in requests)
+    return -(-frames // block_size) + (0 if history is None else len(history) // block_size)
 
 
 def _negative(model: Generator, call: Call, requests: tuple[Request, ...], reference: Tensor) -> Prompt | None:

@@ -76,15 +76,18 @@ class ARFlow(Generator):
         )
         return rearrange(velocity, "b m n k c -> b m (n k) c")
 
-    def open(self, prompt: Prompt, *, block_size: int, window_blocks: int | None = None) -> Branch:
-        return ARFlowBranch(self, Rollout(self, prompt, block_size=block_size, window_blocks=window_blocks))
+    def open(self, prompt: Prompt, **options) -> Branch:
+        return ARFlowBranch(self, Rollout(self, prompt, **options))
 
     def join(self, branches: Sequence[ARFlowBranch]) -> Branch:
         return _JointBranch(self, branches)
 
 
 class ARFlowBranch(Branch):
-    """Every velocity is a pass of K noisy rows against the cache; every append a pass of K clean rows."""
+    """Every velocity is a pass of K noisy rows against the cache; every append a pass of K clean rows.
+
+    The clean rows of one block and the noisy ones of the next can share a pass: noisy rows see the clean, never the reverse.
+    """
 
     def __init__(self, model: ARFlow, rollout: Rollout | JointRollout) -> None:
         self.model, self.rollout = model, rollout
@@ -102,6 +105,20 @@ class ARFlowBranch(Branch):
         self.rollout.commit()
         return self.model.stop(hidden)
 
+    @property
+    def can_begin(self) -> bool:
+        return not self.rollout.slides
+
+    def append_and_begin(
+        self, block: Tensor, noise: Tensor, *, time: Tensor | float = 1.0
+    ) -> tuple[Tensor, Tensor]:
+        begin = frame_times(noise, 0.0)
+        clean = self.model.embed_audio(block, frame_times(block, time), segment=CLEAN_SEGMENT)
+        noisy = self.model.embed_audio(noise, begin, segment=NOISY_SEGMENT)
+        hidden, next_hidden = self.rollout.run_with_next(torch.cat([clean, noisy], dim=1)).chunk(2, dim=1)
+        self.rollout.commit()
+        return self.model.stop(hidden), self.model.head(next_hidden, noisy=noise.to(hidden.dtype), time=begin)
+
 
 class _JointBranch(ARFlowBranch):
     """One over several, with filling."""
@@ -118,3 +135,10 @@ class _JointBranch(ARFlowBranch):
     def append(self, block: Tensor, *, time: Tensor | float = 1.0) -> Tensor:
         time = fill(time, self._count) if isinstance(time, Tensor) else time
         return super().append(fill(block, self._count), time=time)[: len(block)]
+
+    def append_and_begin(
+        self, block: Tensor, noise: Tensor, *, time: Tensor | float = 1.0
+    ) -> tuple[Tensor, Tensor]:
+        time = fill(time, self._count) if isinstance(time, Tensor) else time
+        stop, velocity = super().append_and_begin(fill(block, self._count), fill(noise, self._count), time=time)
+        return stop[: len(block)], velocity[: len(block)]

@@ -31,6 +31,17 @@ class Branch:
         """
         raise NotImplementedError
 
+    @property
+    def can_begin(self) -> bool:
+        """Whether ``append_and_begin`` is there for the current block."""
+        return False
+
+    def append_and_begin(
+        self, block: Tensor, noise: Tensor, *, time: Tensor | float = 1.0
+    ) -> tuple[Tensor, Tensor]:
+        """``append``, and by the same pass ``velocity(noise, 0)`` of the next block [B, K, C]; only where ``can_begin``."""
+        raise NotImplementedError
+
 
 def frame_times(block: Tensor, time: Tensor | float) -> Tensor:
     """The times [B, K] of the frames of a block [B, K, C]."""

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from calm.backbone import Backbone, Residual
+from calm.backbone import Backbone, Cache, JointCache, Residual
 from calm.errors import ConfigError
 from calm.expert import Expert
 from calm.head import FlowHead, StopHead
@@ -21,6 +20,7 @@ from calm.head.base import TimeEmbedding
 from calm.model.branch import ROWS_TOGETHER, Branch
 from calm.model.distributed import Window
 from calm.model.flow import FlowTerms, Targets, aggregate_losses, home_of, noise_bins, target_latents
+from calm.model.generator_config import GeneratorConfig
 from calm.model.objective import Flow, Objective
 from calm.model.prompt import Prompt
 from calm.model.routing import idle_output, route, routed_residual
@@ -30,54 +30,6 @@ from calm.types import Batch, Task
 from calm.vae import VAE
 
 __all__ = ["Generator", "GeneratorConfig"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class GeneratorConfig:
-    """Choices that both models share."""
-
-    #: K; one is drawn per training step, so that one checkpoint serves several latencies
-    block_sizes: tuple[int, ...] = (4,)
-    #: earlier blocks that a block may see, in training and generation; 0 for all
-    num_history_blocks: int = 0
-    #: M, noisy copies of every block that share one clean pass
-    num_noisy_copies: int = 1
-    #: probabilities of dropping conditions in training, for guidance
-    drop_all: float = 0.10
-    drop_text: float = 0.05
-    drop_reference: float = 0.05
-    #: share of samples whose clean history is noised, against drift, and the largest share of noise
-    history_noise_probability: float = 0.5
-    history_noise_level: float = 0.15
-    stop_weight: float = 0.1
-    #: weight of a stop frame against a frame before the end
-    stop_positive_weight: float = 5.0
-    #: rotary positions of the target: behind the text, as a language model has them, or beside it: the first frame at
-    #: the first row of the transcript (where its ids tell it apart, else of the text), so that a phoneme lies near the
-    #: frames that say it
-    target_positions: Literal["after_text", "beside_words"] = "after_text"
-    #: kernel of training: "dense" bool mask (CPU, tests), or "flex" (FlexAttention, CUDA)
-    attention: Literal["dense", "flex"] = "dense"
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "block_sizes", tuple(self.block_sizes))
-        drops, inf = ("drop_all", "drop_text", "drop_reference"), float("inf")
-        for key, fits, allowed in (
-            ("block_sizes", self.block_sizes and all(1 <= k <= 16 for k in self.block_sizes), "1 to 16, at least one"),
-            ("num_history_blocks", self.num_history_blocks >= 0, "0 or more"),
-            ("num_noisy_copies", self.num_noisy_copies >= 1, "1 or more"),
-            *((key, 0 <= getattr(self, key) <= 1, "0 to 1") for key in drops),
-            ("history_noise_probability", 0 <= self.history_noise_probability <= 1, "0 to 1"),
-            ("history_noise_level", 0 <= self.history_noise_level <= 1, "0 to 1"),
-            ("stop_weight", 0 <= self.stop_weight < inf, "a finite number, 0 or more"),
-            ("stop_positive_weight", 0 < self.stop_positive_weight < inf, "a finite number above 0"),
-        ):
-            if not fits:
-                raise ConfigError(f"{key} is {getattr(self, key)}", where=f"model.{key}", allowed=allowed)
-        # Shares that fill the whole may exceed 1 by a rounding error.
-        if (total := sum(getattr(self, key) for key in drops)) > 1 + 1e-9:
-            where = ", ".join(f"model.{key}" for key in drops)
-            raise ConfigError(f"Dropped shares sum to {total:g}", where=where, allowed="a sum of at most 1")
 
 
 class Generator(Part):
@@ -108,6 +60,8 @@ class Generator(Part):
         for weight in (self.audio_in.weight, self.segment.weight, self.null_text):
             nn.init.normal_(weight, std=0.02)
         self.expert_enabled = expert is not None
+        #: what keeps earlier rows in generation
+        self.cache_type: type[Cache] = Cache
         #: counts of the batches of one optimizer step, where gradients are accumulated over several
         self.window: Window | None = None
 
@@ -153,6 +107,18 @@ class Generator(Part):
         latents = latents.to(self.audio_in.weight.dtype)
         return self.audio_in(latents) + self.time(time) + self.segment.weight[segment]
 
+    def pass_rows(
+        self,
+        x: Tensor,
+        *,
+        positions: Tensor,
+        mask: Tensor | Sequence[Tensor | None] | None,
+        residual: Residual | None,
+        cache: Cache | JointCache,
+    ) -> Tensor:
+        """Pass the rows [B, N, D] of a block in generation; `calm.model.compiled` puts a compiled form in its place."""
+        return self.backbone(x, positions=positions, mask=mask, residual=residual, cache=cache)
+
     def target_start(self, prompt: Prompt) -> Tensor:
         """Rotary position [B] of target frame 0."""
         if self.config.target_positions == "beside_words":
@@ -161,9 +127,11 @@ class Generator(Part):
 
     def training_mask(self, rows: Rows):
         """The one mask for a training sequence, in the form that the chosen kernel takes."""
-        if self.config.attention == "flex":
-            if rows.kind.device.type != "cuda":
-                raise ConfigError("FlexAttention trains on CUDA only", where="model.attention: flex", allowed="dense")
+        device = rows.kind.device.type
+        if self.config.kernel(device) == "flex":
+            if device != "cuda":
+                allowed = "auto, dense"
+                raise ConfigError("FlexAttention trains on CUDA only", where="model.attention: flex", allowed=allowed)
             return block_mask(rows, history=self.history)
         return allow(rows, rows, history=self.history)
 
@@ -275,11 +243,13 @@ class Generator(Part):
         """
 
     @abstractmethod
-    def open(self, prompt: Prompt, *, block_size: int, window_blocks: int | None = None) -> Branch:
+    def open(
+        self, prompt: Prompt, *, block_size: int, window_blocks: int | None = None, max_blocks: int | None = None
+    ) -> Branch:
         """Start a cached rollout.
 
         Args:
-            block_size: K. window_blocks: sliding history; None for all.
+            block_size: K. window_blocks: sliding history; None for all. max_blocks: as many are expected at most.
         """
 
     @abstractmethod

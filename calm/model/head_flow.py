@@ -101,8 +101,8 @@ class HeadFlow(Generator):
         )
         return rearrange(velocity, "b m n k c -> b m (n k) c")
 
-    def open(self, prompt: Prompt, *, block_size: int, window_blocks: int | None = None) -> Branch:
-        rollout = Rollout(self, prompt, block_size=block_size, window_blocks=window_blocks)
+    def open(self, prompt: Prompt, *, block_size: int, **options) -> Branch:
+        rollout = Rollout(self, prompt, block_size=block_size, **options)
         hidden = rollout.run(self.start_block(len(prompt), block_size))
         rollout.commit()
         return HeadFlowBranch(self, rollout, hidden)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import torch
 from torch import nn
 
+from calm.backbone.fused import fuse
 from calm.errors import ConfigError, did_you_mean
 from calm.head.base import TimeEmbedding
 from calm.model.generator import Generator
@@ -54,7 +55,7 @@ def choose_precision(precision: str, *, device: torch.device) -> str:
 
 
 def set_precision(model: Generator, precision: str) -> Generator:
-    """Pack the linear layers of a generator in place, for inference only, and return it.
+    """Pack the linear layers of a generator in place, for inference only, and return it; on a CPU fuse layers first.
 
     Packed are the layers between: those of backbone, expert and head. In float32 stay those that read latents or write
     them, embeddings of text and time, norms, attention, the stop head and the VAE: they are few, or their rounding
@@ -63,6 +64,8 @@ def set_precision(model: Generator, precision: str) -> Generator:
     chosen = choose_precision(precision, device=model.null_text.device)
     if chosen == "fp32":
         return model
+    if model.null_text.device.type == "cpu":
+        fuse(model.backbone)
     kind = PACKED[chosen]
     for parent, name, linear in list(_inner_layers(model)):
         uneven = issubclass(kind, Int8Linear) and name in _UNEVEN_INPUT

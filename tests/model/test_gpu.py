@@ -18,7 +18,7 @@ pytestmark = [
 @pytest.mark.parametrize("model", ["ar_flow", "head_flow"])
 def test_flex_attention_gives_the_loss_and_the_gradients_of_the_dense_mask(model):
     losses, gradients = [], []
-    for attention in ("dense", "flex"):
+    for attention in ("dense", "auto"):
         root = tiny_generator(model).cuda()
         root.config = dataclasses.replace(root.config, attention=attention)
         loss = root.losses(tiny_batch([0, 1, 2], reference_frames=4).to("cuda"), generator=torch.Generator())["loss"]

@@ -109,7 +109,9 @@ def test_layers_between_are_packed_and_those_at_latents_times_and_ends_are_not(r
 @pytest.mark.skipif("mini" not in shipped_models(), reason="no model is shipped yet")
 @pytest.mark.parametrize("name", HERE)
 def test_the_shipped_model_stays_within_the_precisions_error_of_float32(name, mini_block):
-    assert 0 < error(first_block(name), mini_block) < BLOCK[name]
+    # A CPU whose 8-bit products overflow keeps inputs to 7 bits, which round twice as much.
+    coarse = 2 if name.startswith("int8") and packed._products_overflow() else 1
+    assert 0 < error(first_block(name), mini_block) < coarse * BLOCK[name]
 
 
 @pytest.fixture(scope="module")

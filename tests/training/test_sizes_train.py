@@ -93,7 +93,7 @@ def test_an_experiment_learns_with_narrow_parts_and_leaves_a_pretrained_body_at_
     experiment, shards, vae_run, qwen3, tmp_path
 ):
     body = [f"backbone.path={qwen3}"] if experiment in QWEN else NARROW_BODY
-    words = [f"vae_ckpt_path={vae_run.export}", *body, "model.attention=dense", "data.max_frames_per_batch=64"]
+    words = [f"vae_ckpt_path={vae_run.export}", *body, "data.max_frames_per_batch=64"]
     run = fit(load(experiment, shards, tmp_path / "run", *words), progress=False)
     losses = {name: value for _, _, name, value in read_history(run.run_dir / "history.csv")}
     assert losses["train/loss"] > 0 and losses["val/flow"] > 0

@@ -1,0 +1,38 @@
+"""Compiled passes: what a generator computes again and again, by torch.compile with shapes that stay."""
+
+from __future__ import annotations
+
+import shutil
+
+import torch
+
+from calm.backbone.fixed_cache import FixedCache
+from calm.errors import ConfigError
+from calm.model.generator import Generator
+
+__all__ = ["COMPILERS", "compile_passes"]
+
+COMPILERS = ("c++", "g++", "clang++")
+
+
+def compile_passes(model: Generator, *, backend: str = "inductor") -> Generator:
+    """Compile the passes of a block through backbone and head, in place and for inference only, and return the model.
+
+    The first block takes a minute or more on a CPU; then nothing is compiled for as long as batch, block size and the
+    length that was announced (in steps of 128 rows) stay. On CUDA the passes are replayed as graphs. Rounding differs
+    from the layers as they are. Raises ConfigError on a CPU without a C++ compiler.
+    """
+    on_cuda = model.null_text.device.type == "cuda"
+    if backend == "inductor" and not on_cuda and not any(map(shutil.which, COMPILERS)):
+        raise ConfigError(
+            "Compiling for a CPU needs a C++ compiler, and none was found",
+            where="--compile",
+            allowed=f"one of {', '.join(COMPILERS)} in the PATH",
+            hint="install one (Debian: g++), or leave --compile out",
+        )
+    graphs = {"mode": "reduce-overhead"} if on_cuda and backend == "inductor" else {}
+    compiled = lambda function: torch.compile(function, dynamic=False, backend=backend, **graphs)  # noqa: E731
+    model.cache_type = FixedCache
+    model.pass_rows = compiled(model.pass_rows)
+    model.head.forward, model.head.step = compiled(model.head.forward), compiled(model.head.step)
+    return model

@@ -1,0 +1,63 @@
+"""The next block is made while this one is decoded."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+import torch
+
+from calm.generation import AudioCALM, growth
+from calm.generation.clips import Clips
+from calm.generation.config import SamplerConfig
+from calm.generation.growth import core_is_free, grow
+from tests.factory import tiny_generator
+
+#: silence is all but the loudest: clips end by what is heard, while the next block is already made
+SILENT = {"silence_db": 0.0, "silence_seconds": 0.06, "tail_seconds": 0.01, "repetition_count": 0}
+
+
+def clips_of(*, gather: int = 1) -> Clips:
+    sampler = SamplerConfig(num_steps=1, max_seconds=0.6, stop_threshold=2.0, **SILENT)
+    calm = AudioCALM(tiny_generator(), sampler=sampler)
+    plan = calm.plan(["The bell rings twice.", "Rain."], task="speech", seed=4)
+    return Clips(calm.model, plan, gather=gather)
+
+
+@pytest.mark.parametrize("gather", [1, 3])
+def test_two_threads_make_the_same_samples_to_the_bit_and_end_alike(gather):
+    found = []
+    for pipelined in (False, True):
+        clips = clips_of(gather=gather)
+        pieces = list(grow(tiny_generator(), clips, pipelined=pipelined))
+        audio = [torch.cat(parts, dim=-1) for parts in zip(*pieces, strict=True)]
+        found.append((audio, [clips.reason(i) for i in range(2)], [clips.latents(i) for i in range(2)]))
+    (alone, reasons, latents), (together, same_reasons, same_latents) = found
+    assert reasons == same_reasons and "silence" in reasons
+    assert all(map(torch.equal, alone, together)) and all(map(torch.equal, latents, same_latents))
+
+
+def test_a_fault_in_the_other_thread_reaches_the_caller_and_no_thread_is_left(monkeypatch):
+    model, before = tiny_generator(), threading.active_count()
+    monkeypatch.setattr(model.head, "forward", lambda *_, **__: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        list(grow(model, clips_of(), pipelined=True))
+    assert threading.active_count() == before
+
+
+def test_a_caller_that_leaves_early_leaves_no_thread():
+    before, pieces = threading.active_count(), grow(tiny_generator(), clips_of(), pipelined=True)
+    next(pieces)
+    assert threading.active_count() == before + 1
+    pieces.close()
+    assert threading.active_count() == before
+
+
+@pytest.mark.parametrize(("cores", "threads", "free"), [(1, 1, False), (2, 1, True), (2, 2, False), (4, 2, True)])
+def test_there_is_a_second_thread_only_where_cores_are_left(cores, threads, free, monkeypatch):
+    monkeypatch.setattr(growth.os, "sched_getaffinity", lambda _: set(range(cores)), raising=False)
+    monkeypatch.setattr(growth.torch, "get_num_threads", lambda: threads)
+    assert core_is_free(tiny_generator()) is free
+    for other in (torch.autocast("cpu", dtype=torch.bfloat16), torch.profiler.profile()):
+        with other:
+            assert not core_is_free(tiny_generator())
