@@ -20,21 +20,24 @@ from calm.model.checkpoint import save_pretrained
 WAV_SECONDS = 10.0
 
 
-#: a small process between: what one spawns counts its parent's memory as its own peak
+#: A small process between: what one spawns counts its parent's memory as its own peak.
 _LAUNCH = """
 import os, sys, time
+policy, priority, *words = sys.argv[1:]
 silence = [(os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)]
+scheduler = (int(policy), os.sched_param(int(priority)))
 started = time.perf_counter()
-child = os.posix_spawn(sys.argv[1], sys.argv[1:], os.environ, file_actions=silence)
+child = os.posix_spawn(words[0], words, os.environ, file_actions=silence, scheduler=scheduler)
 _, status, used = os.wait4(child, 0)
 sys.exit(f"status {status}") if status else print(time.perf_counter() - started, used.ru_maxrss / 1000)
 """
 
 
 def run(words: Sequence[str]) -> tuple[float, float]:
-    """Seconds of the clock and peak MB of a process. Raises CalledProcessError where it fails."""
+    """Seconds of the clock and peak MB of a process, at this one's priority. Raises CalledProcessError where it fails."""
     surrounding = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
-    launch = [sys.executable, "-S", "-c", _LAUNCH, *words]
+    scheduler = [str(os.sched_getscheduler(0)), str(os.sched_getparam(0).sched_priority)]
+    launch = [sys.executable, "-S", "-c", _LAUNCH, *scheduler, *words]
     done = subprocess.run(launch, stdout=subprocess.PIPE, env=surrounding, text=True, check=True)
     wall, peak = map(float, done.stdout.split())
     return wall, peak

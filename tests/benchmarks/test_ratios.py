@@ -80,7 +80,7 @@ def test_a_missing_peer_is_one_line_that_says_what_to_install(monkeypatch):
 
 
 def test_the_causal_model_sees_nothing_that_comes_later():
-    body = build("backbone", "transformer", dim=16, num_layers=2, num_heads=2, num_kv_heads=1, ffn_dim=32)
+    body = build("backbone", {"name": "transformer", "dim": 16, "num_layers": 2, "num_heads": 2, "num_kv_heads": 1, "ffn_dim": 32})
     plain, draw = PlainModel(body, latent_dim=4), torch.Generator().manual_seed(0)
     latents = torch.randn(1, 6, 4, generator=draw)
     seen: list[torch.Tensor] = []
