@@ -1,0 +1,80 @@
+"""P7: our decoder against Oobleck and EnCodec, and in a stream against whole."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import torch
+
+from benchmarks.ratios.peers.codecs import encodec_48k, mimi, oobleck
+from benchmarks.ratios.readings import Goal, MissingPeer, Reading, compare, row
+from benchmarks.ratios.turns import turns
+from calm.config import load_config
+from calm.registry import build
+
+#: latents of our clip, 10 s; and those of a streamed piece
+FRAMES, BLOCK = 108, 4
+
+
+def our_decoder():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return build("vae", load_config(("experiment=audiocalm_vae_44k",)).vae).eval()
+
+
+def streamed(vae, latents: torch.Tensor) -> Callable[[], None]:
+    def run() -> None:
+        stream = vae.stream()
+        for piece in latents.split(BLOCK, dim=1):
+            stream.push(piece)
+        stream.finish()
+
+    return run
+
+
+def whole(vae, latents: torch.Tensor) -> Callable[[], None]:
+    def run() -> None:
+        with torch.no_grad():
+            vae.decode(latents)
+
+    return run
+
+
+@row("P7")
+def decoders(rounds: int) -> Iterator[Reading | MissingPeer]:
+    """RTF of decoding 44.1 kHz stereo: the peer's over ours; and our stream in blocks of 4 over the whole clip at once."""
+    vae = our_decoder()
+    latents = torch.randn(1, FRAMES, vae.latent_dim, generator=torch.Generator().manual_seed(0))
+    jobs, length = {"whole": whole(vae, latents), "streamed": streamed(vae, latents)}, {"whole": FRAMES / vae.frame_rate}
+    for name, make in (("oobleck", oobleck), ("encodec", encodec_48k), ("mimi", mimi)):
+        try:
+            jobs[name], length[name] = make()
+        except MissingPeer as error:
+            yield error
+    found = turns(jobs, rounds=rounds)
+    ours = [wall / length["whole"] for wall in found["whole"].wall]
+    rtf = f"RTF {sorted(ours)[len(ours) // 2]:.3g}"
+    goals = {"oobleck": Goal(sense=">=", value=30.0, bar=20.0), "encodec": Goal(sense=">=", value=3.0)}
+    titles = {"oobleck": "Oobleck 44.1 kHz stereo", "encodec": "EnCodec 48 kHz stereo", "mimi": "Mimi 24 kHz mono"}
+    for name, title in titles.items():
+        if name in found:
+            peer = [wall / length[name] for wall in found[name].wall]
+            yield Reading(
+                row="P7",
+                key=f"P7 {name}",
+                what="decoding, 44.1 kHz stereo: peer / ours",
+                ours=rtf,
+                peer=f"{title} {sorted(peer)[len(peer) // 2]:.3g}",
+                **compare(peer, ours),
+                goal=goals.get(name),
+            )
+    together = [wall / length["whole"] for wall in found["streamed"].wall]
+    yield Reading(
+        row="P7",
+        key="P7 streamed",
+        what="decoding in blocks of 4 / whole",
+        ours=f"RTF {sorted(together)[len(together) // 2]:.3g}",
+        peer=f"whole {rtf}",
+        **compare(together, ours),
+        goal=Goal(sense="<=", value=1.2, bar=1.3),
+    )
