@@ -1,30 +1,30 @@
 """Do the scorers put audio in the right order? On real recordings and on held-out clips of the corpus.
 
-    calm corpus runs/corpus --seconds 21600
-    python benchmarks/clap_small.py runs/corpus runs/clap_small
-    python benchmarks/metric_order.py RESULT.json --real ../shared/real --corpus runs/corpus --clap runs/clap_small
+    python -c "from calm.corpus import generate_corpus; generate_corpus('runs/order', seconds=3800, seed=1,
+        split_shares={'train': 0.04, 'test': 0.96}, task_shares={'speech': 0.1, 'sound': 0.35, 'music': 0.55})"
+    python benchmarks/metric_order.py RESULT.json --real ../shared/real --corpus runs/order [--clap runs/clap_small]
 
-The protocol. After a first look at both sources, with another embedding, three draws of the sets became ten, a row holds in
-the means rather than in every seed (both are in the result), and the delay of MP3 was removed:
+The protocol of the sets was fixed before they were measured so. An earlier one halved 18 sounds and 35 pieces of
+music: halves so small differ more from each other than from what a codec makes of them.
 
 - WER and CLAP: original, reconstruction, noised, shuffled text. SIM and DNSMOS: original, reconstruction, noised. FAD and
   KAD: held-out originals, reconstruction, noised, another kind. One row for each reconstruction and level of noise.
 - Reconstruction is by the VAE of `mini`, which was trained on the corpus (not on its split ``test``), and by MP3 at
   16 kbit/s, 16 kHz, mono, which was made for neither: damage that anyone hears and that takes no word away.
-- White noise lies below each clip's own level by 10 dB for speech, and by 10, 15 and 20 dB for the others.
-- Three seeds of the noise and of the other clip whose text is taken, ten of the sets. A row holds where the means over
-  seeds are in order; in how many of the seeds it holds is beside it.
-- Real sets are random halves. Of the corpus, the judged clips are the split ``test`` and the reference is 200 clips
-  drawn from 400 of ``train``. The other kind of sounds is music, that of music is speech.
-- Clips are spread over their list, never chosen. A shuffled text is another text than the clip's own.
-- FAD, KAD and the CLAP score are also taken by a small CLAP that was trained on the corpus (``clap_small.py``); real
-  recordings are nothing that it knows.
+- White noise lies below each clip's own level by 10 dB for speech's words, and by 10 and 20 dB for the sets.
+- A row holds where the means over seeds are in order; in how many of the seeds it holds is beside it. Seeds are ten draws
+  of a set, three shuffles of captions, one of everything else.
+- Real sets are random halves of 120 clips of speech, and of the 35 pieces of music; every stage is made of the same
+  held-out clips. Of the corpus, 80 clips of the split ``test`` are judged, and 150 of another 200 are the reference.
+- The other kind of speech is music, that of sounds and music is speech.
+- Clips are drawn, never chosen. A shuffled text is another text than the clip's own.
+- The CLAP score needs a folder of ``clap_small.py`` that was trained on another corpus; it is taken on the corpus alone,
+  since captions of recordings are nothing that it knows.
 """
 
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
 import tempfile
 import time
@@ -35,114 +35,37 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.damage_stages import mp3, noised, shuffled
+from benchmarks.damage_stages import shuffled
+from benchmarks.order import StageRows, by_seed, measured, order_rows, rows_of, value_of
 from calm import AudioCALM, audio
 from calm.audio import write_bytes
 from calm.evaluation.choose import choose_metrics, component
 from calm.evaluation.machine import machine_record
 from calm.evaluation.manifest import Manifest, ManifestItem, first_items
-from calm.evaluation.reconstruction import reconstruct
-from calm.metrics import ClipMetric, SetMetric, Trial, Unscored, figures_of
-from calm.types import Task, Waveform
+from calm.metrics import ClipMetric, SetMetric, Trial
+from calm.types import Task
 
-__all__ = ["in_order", "order_rows", "set_values"]
+__all__ = ["set_order", "set_values", "speech_order"]
 
-NOISE_SEEDS, SET_SEEDS = (0, 1, 2), tuple(range(10))
-SPEECH_SNRS, SET_SNRS = (10,), (10, 15, 20)
-REFERENCES, POOL = 200, 400
-OTHER = {Task.SOUND: Task.MUSIC, Task.MUSIC: Task.SPEECH}
-VAE, CODEC = "VAE of mini", "MP3 16 kbit/s"
-
-Damage = Callable[[Waveform], Waveform]
-#: stage -> value, for each seed
-Values = Mapping[str, Sequence[float]]
-
-
-def in_order(key: str, stages: Mapping[str, float]) -> bool:
-    """Whether each stage is worse than the one before; distances and errors grow, the others fall."""
-    values = list(stages.values())
-    grows = key.startswith(("wer", "fad", "kad"))
-    return all(a < b if grows else a > b for a, b in itertools.pairwise(values))
-
-
-def order_rows(key: str, values: Values, *, last: str | None, snrs: Sequence[int]) -> list[dict[str, Any]]:
-    """One row for each reconstruction and level of noise: means, extremes, and in how many seeds the order holds."""
-    rows = []
-    for codec, snr in itertools.product((VAE, CODEC), snrs):
-        stages = ["original", codec, f"noised {snr} dB", *([last] if last else [])]
-        seeds = range(max(len(values[stage]) for stage in stages))
-        means = {stage: float(np.mean(values[stage])) for stage in stages}
-        trials = [{stage: by_seed(values[stage], number) for stage in stages} for number in seeds]
-        rows.append(
-            {
-                "metric": key,
-                "reconstruction": codec,
-                "snr": snr,
-                "mean": means,
-                "range": {stage: [float(min(values[stage])), float(max(values[stage]))] for stage in stages},
-                "holds": in_order(key, means),
-                "seeds_in_order": sum(in_order(key, each) for each in trials),
-                "seeds": len(seeds),
-            }
-        )
-    return rows
+SET_SEEDS, TEXT_SEEDS = 10, 3
+SPEECH_SNRS, SET_SNRS = (10,), (10, 20)
+#: of the corpus: clips that are judged, clips that references are drawn from, clips of a reference
+JUDGED, POOL, REFERENCES = 80, 200, 150
+#: clips of a set of recordings, at most, of which halves are compared
+HALVED = 120
+EMBEDDINGS = ("mel",)
+#: sets of a source, and the kind that is far from each
+SETS = {
+    "real": {Task.SPEECH: Task.MUSIC, Task.MUSIC: Task.SPEECH},
+    "corpus": {Task.SOUND: Task.SPEECH, Task.MUSIC: Task.SPEECH},
+}
 
 
 def of_task(manifest: Manifest, task: Task) -> list[ManifestItem]:
     return [entry for entry in manifest.items if entry.item.task is task]
 
 
-def damages(vae: Any, snrs: Sequence[int], number: int) -> dict[str, list[Damage]]:
-    """Stage -> what is done to clip ``number``: once where no chance is in it, else once for each seed."""
-    stages: dict[str, list[Damage]] = {"original": [lambda clip: clip], CODEC: [mp3]}
-    stages[VAE] = [lambda clip: reconstruct(vae, clip)]
-    for snr in snrs:
-        stages[f"noised {snr} dB"] = [
-            lambda clip, seed=seed, snr=snr: noised(clip, snr=snr, seed=1000 * seed + number) for seed in NOISE_SEEDS
-        ]
-    return stages
-
-
-def rows_of(
-    metrics: Sequence[ClipMetric], entries: Sequence[ManifestItem], vae: Any, snrs: Sequence[int]
-) -> list[dict[str, list[list[np.ndarray | None]]]]:
-    """For each metric, stage -> seed -> rows of each clip; None for a clip that the metric does not score."""
-    found: list[dict[str, list[list[np.ndarray | None]]]] = [{} for _ in metrics]
-    for number, entry in enumerate(entries):
-        target = audio.read(entry.target)
-        reference = None if entry.reference is None else audio.read(entry.reference)
-        for stage, versions in damages(vae, snrs, number).items():
-            for seed, damage in enumerate(versions):
-                trial = Trial(item=entry.item, clip=damage(target), target=target, reference=reference)
-                for metric, kept in zip(metrics, found, strict=True):
-                    kept.setdefault(stage, [[] for _ in versions])[seed].append(measured(metric, trial))
-    return found
-
-
-def measured(metric: ClipMetric, trial: Trial) -> np.ndarray | None:
-    try:
-        return metric.measure(trial)
-    except Unscored:
-        return None
-
-
-def value_of(metric: ClipMetric, key: str, clips: Sequence[np.ndarray | None], reference: Sequence[np.ndarray] = ()) -> float:
-    metric.reset()
-    for number, rows in enumerate(clips):
-        if rows is not None:
-            metric.update(number, rows)
-    if isinstance(metric, SetMetric):
-        for number, rows in enumerate(reference):
-            metric.update_reference(number, rows)
-    return figures_of(metric.compute())[key].value
-
-
-def by_seed(versions: Sequence[Any], number: int) -> Any:
-    """The version of a seed; where there are fewer versions than seeds, they come round again."""
-    return versions[number % len(versions)]
-
-
-def clip_values(metric: ClipMetric, key: str, rows: Mapping[str, list[list[np.ndarray | None]]]) -> dict[str, list[float]]:
+def clip_values(metric: ClipMetric, key: str, rows: StageRows) -> dict[str, list[float]]:
     return {stage: [value_of(metric, key, clips) for clips in versions] for stage, versions in rows.items()}
 
 
@@ -161,23 +84,23 @@ def with_references(entries: Sequence[ManifestItem]) -> list[ManifestItem]:
     ]
 
 
-def text_order(metric: ClipMetric, key: str, entries: Sequence[ManifestItem], rows: Any, *, snrs: Sequence[int], seeds: int):
+def text_order(metric: ClipMetric, key: str, entries: Sequence[ManifestItem], rows: StageRows, *, snrs: Sequence[int], seeds: int):
     """Rows of a metric that reads the text; a wrong text is heard with the untouched clip, for ``seeds`` shuffles."""
     values = clip_values(metric, key, rows)
-    wrong = []
-    for seed in NOISE_SEEDS[:seeds]:
+    values["shuffled text"] = []
+    for seed in range(seeds):
         trials = [Trial(item=entry.item, clip=audio.read(entry.target)) for entry in shuffled(entries, seed)]
-        wrong.append(value_of(metric, key, [measured(metric, trial) for trial in trials]))
-    values["shuffled text"] = wrong
+        values["shuffled text"].append(value_of(metric, key, [measured(metric, trial) for trial in trials]))
     return order_rows(key, values, last="shuffled text", snrs=snrs)
 
 
-def speech_order(manifest: Manifest, vae: Any, out: Path) -> list[dict[str, Any]]:
+def speech_order(manifest: Manifest, vae: Any, out: Path, limit: int) -> list[dict[str, Any]]:
     """WER, SIM and DNSMOS. Words are recognised once for a wrong text: recognition is most of the time."""
-    speech = replace(manifest, items=tuple(with_references(of_task(manifest, Task.SPEECH))))
+    listed = first_items(replace(manifest, items=tuple(of_task(manifest, Task.SPEECH))), limit)
+    speech = replace(manifest, items=tuple(with_references(listed.items)))
     metrics = choose_metrics(["wer", "sim", "dnsmos"], {}, speech, device="cpu", folder=out)
     wer, sim, dnsmos = (metrics[name] for name in ("wer", "sim", "dnsmos"))
-    words, voices, quality = rows_of([wer, sim, dnsmos], speech.items, vae, SPEECH_SNRS)
+    words, voices, quality = rows_of([wer, sim, dnsmos], speech.items, vae, snrs=SPEECH_SNRS, seeds=1)
     return [
         *text_order(wer, "wer_pooled", speech.items, words, snrs=SPEECH_SNRS, seeds=1),
         *order_rows("sim", clip_values(sim, "sim", voices), last=None, snrs=SPEECH_SNRS),
@@ -186,16 +109,12 @@ def speech_order(manifest: Manifest, vae: Any, out: Path) -> list[dict[str, Any]
 
 
 def set_values(
-    metric: SetMetric,
-    key: str,
-    rows: Mapping[str, list[list[np.ndarray]]],
-    other: Sequence[np.ndarray],
-    pool: Sequence[np.ndarray] | None,
+    metric: SetMetric, key: str, rows: StageRows, other: Sequence[np.ndarray], pool: Sequence[np.ndarray] | None
 ) -> dict[str, list[float]]:
     """Distance of every stage for each seed; ``pool`` None halves the originals, else references are drawn from it."""
     count = len(rows["original"][0])
     values: dict[str, list[float]] = {stage: [] for stage in (*rows, "another kind")}
-    for number in SET_SEEDS:
+    for number in range(SET_SEEDS):
         rng = np.random.default_rng(number)
         order = rng.permutation(count if pool is None else len(pool))
         judged = order[count // 2 :] if pool is None else range(count)
@@ -208,48 +127,36 @@ def set_values(
     return values
 
 
-def set_order(manifest: Manifest, pools: Mapping[Task, Manifest], task: Task, vae: Any, clap: Path | None) -> list[dict[str, Any]]:
-    """FAD, KAD and, with a CLAP, the distances by it and the CLAP score of one task."""
-    entries = of_task(manifest, task)
-    folder = {} if clap is None else {"folder": str(clap)}
-    distances = [component("metric", name) for name in ("fad", "kad")]
-    if clap is not None:
-        distances += [component("metric", name, {"embedding": "clap", **folder}) for name in ("fad", "kad")]
+def set_order(source: str, manifest: Manifest, task: Task, vae: Any, clap: Path | None) -> list[dict[str, Any]]:
+    """FAD and KAD of one task, and on the corpus, with a CLAP, its score."""
+    entries, others = of_task(manifest, task), of_task(manifest, SETS[source][task])
+    judged, pool = (entries[:HALVED], []) if source == "real" else (entries[:JUDGED], entries[JUDGED : JUDGED + POOL])
+    others = others[: len(judged)]
+    distances = {name: [component("metric", kind, {"embedding": name}) for kind in ("fad", "kad")] for name in EMBEDDINGS}
     # One measurement serves both distances of an embedding: their rows are the embedding itself.
-    ears = distances[::2]
-    scores = [] if clap is None else [component("metric", "clap", folder)]
-    *heard, matched = [*rows_of([*ears, *scores], entries, vae, SET_SNRS), *([] if scores else [{}])]
+    ears = [pair[0] for pair in distances.values()]
+    scores = [component("metric", "clap", {"folder": str(clap)})] if clap and source == "corpus" else []
+    heard = rows_of([*ears, *scores], judged, vae, snrs=SET_SNRS, seeds=1)
     found = []
-    for place, metric in enumerate(distances):
-        ear = ears[place // 2]
-        other = [rows for entry in of_task(manifest, OTHER[task]) if (rows := embedded(ear, entry, task)) is not None]
-        pool = [embedded(ear, entry, task) for entry in pools[task].items] if task in pools else None
-        values = set_values(metric, metric.key, heard[place // 2], other, pool)
-        found += order_rows(metric.key, values, last="another kind", snrs=SET_SNRS)
+    for ear, pair, rows in zip(ears, distances.values(), heard, strict=False):
+        other, far = ([embedded(ear, entry) for entry in each] for each in (others, pool))
+        for metric in pair:
+            values = set_values(metric, metric.key, rows, other, far or None)
+            found += order_rows(metric.key, values, last="another kind", snrs=SET_SNRS)
     for metric in scores:
-        found += text_order(metric, "clap", entries, matched, snrs=SET_SNRS, seeds=len(NOISE_SEEDS))
+        found += text_order(metric, "clap", judged, heard[-1], snrs=SET_SNRS, seeds=TEXT_SEEDS)
     return found
 
 
-def embedded(metric: ClipMetric, entry: ManifestItem, task: Task) -> np.ndarray | None:
-    """A clip's rows, judged as if it were of ``task``."""
-    return measured(metric, Trial(item=replace(entry.item, task=task), clip=audio.read(entry.target)))
+def embedded(metric: ClipMetric, entry: ManifestItem) -> np.ndarray:
+    return metric.measure(Trial(item=entry.item, clip=audio.read(entry.target)))
 
 
-def listed(source: str, folder: Path, out: Path, *, limits: Mapping[Task, int]) -> tuple[Manifest, dict[Task, Manifest]]:
-    """The clips to judge, and of the corpus what references are drawn from."""
-    split = {"split": "test"} if source == "corpus" else {}
-    parts = {
-        task: component("benchmark", source, {"folder": str(folder), "task": str(task), **split}).manifest(out / str(task))
-        for task in Task
-    }
-    items = [entry for task, part in parts.items() for entry in first_items(part, limits[task]).items]
-    manifest, pools = replace(parts[Task.SPEECH], items=tuple(items)), {}
-    if source == "corpus":
-        for task in OTHER:
-            options = {"folder": str(folder), "task": str(task), "split": "train", "limit": POOL}
-            pools[task] = component("benchmark", source, options).manifest(out / f"pool-{task}")
-    return manifest, pools
+def listed(source: str, folder: Path, out: Path) -> Manifest:
+    """All clips of the source, those of a task in random order."""
+    found = component("benchmark", source, {"folder": str(folder)}).manifest(out)
+    order = np.random.default_rng(0).permutation(len(found.items))
+    return replace(found, items=tuple(found.items[number] for number in order))
 
 
 def shown(source: str, part: str, row: Mapping[str, Any]) -> str:
@@ -264,30 +171,28 @@ def main() -> None:
     parser.add_argument("--real", type=Path)
     parser.add_argument("--corpus", type=Path)
     parser.add_argument("--clap", type=Path, help="folder of clap_small.py")
-    parser.add_argument("--only", choices=["speech", "sets"])
-    parser.add_argument("--limit", type=int, default=60, help="clips of speech")
-    parser.add_argument("--set-limit", type=int, default=200, help="clips of sound and of music")
+    parser.add_argument("--only", choices=["words", "sets"])
+    parser.add_argument("--limit", type=int, default=60, help="clips of speech for WER, SIM and DNSMOS")
     options = parser.parse_args()
     vae = AudioCALM.from_pretrained("mini", device="cpu").model.vae
-    limits = {Task.SPEECH: options.limit, Task.SOUND: options.set_limit, Task.MUSIC: options.set_limit}
     results: dict[str, Any] = json.loads(options.result.read_text())["results"] if options.result.is_file() else {}
     with tempfile.TemporaryDirectory() as name:
-        for source in ("real", "corpus"):
+        for source in SETS:
             if (folder := getattr(options, source)) is None:
                 continue
             out = Path(name) / source
-            manifest, pools = listed(source, folder, out, limits=limits)
+            manifest = listed(source, folder, out)
             parts: dict[str, Callable[[], list[dict[str, Any]]]] = {}
             if options.only != "sets":
-                parts["speech"] = lambda m=manifest, out=out: speech_order(m, vae, out)
-            if options.only != "speech":
-                for task in OTHER:
-                    parts[str(task)] = lambda m=manifest, p=pools, t=task: set_order(m, p, t, vae, options.clap)
+                parts["words"] = lambda m=manifest, out=out: speech_order(m, vae, out, options.limit)
+            if options.only != "words":
+                for task in SETS[source]:
+                    parts[str(task)] = lambda m=manifest, t=task, s=source: set_order(s, m, t, vae, options.clap)
             for part, measure in parts.items():
                 began = time.process_time()
                 rows = measure()
-                about = {"clips": len(of_task(manifest, Task(part))), "cpu_seconds": round(time.process_time() - began)}
-                results.setdefault(source, {})[part] = {**about, "machine": machine_record(), "rows": rows}
+                about = {"cpu_seconds": round(time.process_time() - began), "machine": machine_record()}
+                results.setdefault(source, {})[part] = {**about, "rows": rows}
                 print(*(shown(source, part, row) for row in rows), sep="\n", flush=True)
                 write_bytes(options.result, (json.dumps({"results": results}, indent=1) + "\n").encode())
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks.damage_stages import mp3, noised, shuffled
-from benchmarks.metric_order import in_order, order_rows
+from benchmarks.order import in_order, order_rows
 from calm.corpus.clip import ClipPlan
 from calm.corpus.render import make_clip
 from calm.evaluation.language import write_language_model
