@@ -85,7 +85,7 @@ class AudioCALM:
         for a device or a precision that is not to be had.
         """
         where = _device(device)
-        precision = choose_precision(precision, device=where)
+        precision = choose_precision(precision, device=where, compiled=compiled)
         model, config = load_pretrained(name_or_folder)
         pipeline = cls.of(model.to(where), config)
         set_precision(pipeline.model, precision)

@@ -28,11 +28,12 @@ _UNEVEN_INPUT = ("down_proj", "condition")
 _log = logging.getLogger(__name__)
 
 
-def choose_precision(precision: str, *, device: torch.device) -> str:
+def choose_precision(precision: str, *, device: torch.device, compiled: bool = False) -> str:
     """Return the name in ``PACKED``, or "fp32", that a model on this device is run in.
 
-    "auto" is fp16 on a CPU that has it, and else float32. A kind that is asked for and that this CPU lacks becomes
-    bfloat16, which the log says. Raises ConfigError for other names, and for a CPU's kinds on another device.
+    "auto" is fp16 on a CPU that has it, and else float32, as it is for a model that will be compiled. A kind that is
+    asked for and that this CPU lacks becomes bfloat16, which the log says. Raises ConfigError for other names, for a
+    CPU's kinds on another device, and for a CPU's kinds of a compiled model: torch.compile stops at their products.
     """
     if precision not in PRECISIONS:
         raise ConfigError(
@@ -41,12 +42,19 @@ def choose_precision(precision: str, *, device: torch.device) -> str:
             allowed=PRECISIONS,
         )
     if precision == "auto":
-        return _DEFAULT if device.type == "cpu" and missing(_DEFAULT) is None else "fp32"
+        return _DEFAULT if device.type == "cpu" and not compiled and missing(_DEFAULT) is None else "fp32"
     if precision in ("fp32", _FALLBACK):
         return precision
     if device.type != "cpu":
         raise ConfigError(
             f"Precision '{precision}' is for a CPU, the model is on '{device}'", where="precision", allowed="auto, fp32, bf16"
+        )
+    if compiled:
+        raise ConfigError(
+            f"Precision '{precision}' cannot be compiled",
+            where="--compile",
+            allowed="auto, fp32, bf16",
+            hint=f"leave --compile out: '{precision}' alone is faster than compiled fp32 on most CPUs",
         )
     if reason := missing(precision):
         _log.warning("Precision %s is not to be had on this CPU (%s): %s is used", precision, reason, _FALLBACK)

@@ -11,6 +11,7 @@ from calm.generation.config import SamplerConfig
 from calm.generation.sampler import sample_blocks
 from calm.model import compiled
 from calm.model.compiled import compile_passes
+from calm.model.precision import choose_precision
 from tests.factory import tiny_generator
 
 
@@ -54,3 +55,10 @@ def test_a_cpu_without_a_compiler_is_told_so(monkeypatch):
     monkeypatch.setattr(compiled.shutil, "which", lambda _: None)
     with pytest.raises(ConfigError, match="needs a C\\+\\+ compiler"):
         compile_passes(tiny_generator())
+
+
+def test_what_cannot_be_compiled_is_refused_and_auto_chooses_what_can_be():
+    where = torch.device("cpu")
+    assert choose_precision("auto", device=where, compiled=True) == "fp32"
+    with pytest.raises(ConfigError, match="'fp16' cannot be compiled"):
+        choose_precision("fp16", device=where, compiled=True)
