@@ -13,8 +13,8 @@ the residual stream are in (4, also under autocast). For every row of the sequen
     FFN            e (D + 4 F), in a mixed precision e D more
     expert         e (D + 4 E), for the rows of speech alone
 
-Beside the layers: the embedding of audio rows e (256 + 2 D + C), the final norm, the head (a formula for each head),
-the stop head 8 D, the targets. Counts of the CPU were compared with the tensors that autograd saves
+Beside the layers: the embedding of audio rows e C, that of times e (256 + 2 D) for each noisy block, the final norm,
+the head (a formula for each head), the stop head 8 D, the targets. Counts of the CPU were compared with the tensors that autograd saves
 (tests/doctor/test_activations.py). Those of CUDA follow the kernels' definitions and are compared only by a test that
 needs a GPU.
 """
@@ -71,8 +71,11 @@ def activation_bytes(
     whole, inputs = (1, body.num_layers) if recompute == "layers" else (body.num_layers, 0)
     per_row = whole * _layer(body, rows, precision, kernel=kernel, on_cpu=device == "cpu") + inputs * n * dim
     final = (2 if device == "cpu" else 1) * n * dim
-    embedded = (audio + shape.reference) * e * (SINUSOIDS + 2 * dim + latent)
-    head = shape.frames * copies * _head(root, e=e, n=n)
+    # Frames of one block share their time, and so do the clean ones of a clip, and its reference.
+    blocks = shape.frames * copies / max(config.block_sizes)
+    times = (blocks if in_backbone else 0) + 2
+    embedded = (audio + shape.reference) * e * latent + times * e * (SINUSOIDS + 2 * dim)
+    head = shape.frames * copies * _head(root, e=e, n=n) + blocks * _head_times(root, e=e)
     targets = shape.frames * (8 * dim + 4 * latent * (2 + 4 * copies))
     mask = 0 if kernel == "flex" else rows * rows
     each = rows * (per_row + final) + embedded + head + targets + mask
@@ -138,12 +141,20 @@ def _head(root: Generator, *, e: int, n: int) -> float:
     dim, latent, head = root.backbone.dim, root.vae.latent_dim, root.head
     if isinstance(head, RectifiedFlowHead):
         width = head.mlp[0].out_features
-        return e * (SINUSOIDS + 6 * dim + 2 * width + latent) + 2 * n * dim
+        return e * (2 * dim + 2 * width + latent) + 2 * n * dim
     if isinstance(head, MLPHead):
         width = head.out.in_features
-        return e * (dim + SINUSOIDS + latent + width * (6 + 10 * len(head.blocks)))
+        return e * (dim + latent + width * (4 + 10 * len(head.blocks)))
     outputs = sum(p.shape[0] for name, p in head.named_parameters() if p.ndim == 2)
     return 2 * n * outputs
+
+
+def _head_times(root: Generator, *, e: int) -> float:
+    """Bytes of one noisy block in what the head makes of its time."""
+    dim, head = root.backbone.dim, root.head
+    if isinstance(head, RectifiedFlowHead):
+        return e * (SINUSOIDS + 5 * dim)
+    return e * (SINUSOIDS + 2 * head.out.in_features) if isinstance(head, MLPHead) else 0
 
 
 def _expert(root: Generator, rows: int, *, e: int) -> float:

@@ -1,7 +1,7 @@
 """How large the model is, how much a step computes, and how long the run will take on stated hardware.
 
-    FLOPs of a generator's step = 6 (P_body rows + P_audio audio rows + P_head noisy frames + P_stop clean rows
-                                     + P_expert expert rows) + 12 L Q N rows
+    FLOPs of a generator's step = 6 (P_body rows + P_audio audio rows + P_head noisy frames + P_time noisy blocks
+                                     + P_stop clean rows + P_expert expert rows) + 12 L Q N rows
 
 6 P for every row that passes P weights of matrices, forward and backward (Kaplan et al., 2020); the last term is
 attention over all N rows of a clip, masked or not (PaLM, appendix B). Rows are those of clips of average length, phase
@@ -30,22 +30,25 @@ TEXT_LENGTH, DESCRIPTION_TOKENS = 100, 60
 
 @dataclass(frozen=True, kw_only=True)
 class Rows:
-    """An average clip: rows of the sequence, audio rows among them, clean and noisy frames; ``expert``: rows that pass
-    an expert, over all tasks."""
+    """An average clip: rows of the sequence, audio rows among them, clean and noisy frames; ``blocks`` of noisy
+    frames, each of one time; ``expert``: rows that pass an expert, over all tasks."""
 
     sequence: float
     audio: float
     clean: float
     noisy: float
+    blocks: float
     expert: float
 
 
 def step_flops(root: Generator, rows: Rows, *, clips: float) -> float:
     """Return the floating-point operations of one optimizer step over ``clips`` clips (formula above)."""
+    timed = sum(_matrices(getattr(root.head, name)) for name in root.head.timed)
     products = (
         _matrices(root.backbone.layers if hasattr(root.backbone, "layers") else root.backbone) * rows.sequence
-        + (_matrices(root.audio_in) + _matrices(root.time)) * rows.audio
-        + _matrices(root.head) * rows.noisy
+        + _matrices(root.audio_in) * rows.audio
+        + (_matrices(root.head) - timed) * rows.noisy
+        + (_matrices(root.time) + timed) * rows.blocks
         + _matrices(root.stop) * rows.clean
     )
     if root.expert is not None:
@@ -104,6 +107,7 @@ def _average(case: Case, phase) -> Rows:
         audio=audio,
         clean=frames,
         noisy=frames * copies,
+        blocks=frames * copies * len(config.block_sizes) / sum(config.block_sizes),
         expert=served * audio if phase.expert == "on" else 0.0,
     )
 

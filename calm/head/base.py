@@ -17,6 +17,8 @@ class FlowHead(Part):
 
     #: whether it predicts averages of the velocity over a span of time
     averages: bool = False
+    #: submodules that see times alone, one row a block
+    timed: tuple[str, ...] = ()
     #: submodules without effect at first, which weights of a head without them may lack
     grown: tuple[str, ...] = ()
 
@@ -27,8 +29,10 @@ class FlowHead(Part):
         Args:
             hidden: state of the backbone [..., K, D]; the K rows are the frames of one block, and a
                 head may mix them.
-            noisy: x_t = (1 - t) eps + t x, [..., K, C]. time: t in 0..1, [..., K].
-            span: r - t, [..., K], only where ``averages``: u(x_t, t, r) with x_r = x_t + (r - t) u along the
+            noisy: x_t = (1 - t) eps + t x, [..., K, C].
+            time: t in 0..1, [..., K], or [..., 1] where the frames share it: then what depends on it alone is
+                computed once a block.
+            span: r - t, shaped as ``time``, only where ``averages``: u(x_t, t, r) with x_r = x_t + (r - t) u along the
                 flow (MeanFlow, Geng et al., 2025). None is a span of 0, the velocity itself.
 
         Returns: velocity [..., K, C].

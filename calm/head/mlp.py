@@ -34,6 +34,8 @@ class ResidualBlock(nn.Module):
 class MLPHead(FlowHead):
     """Residual AdaLN MLP per frame, conditioned on the backbone's state and t (MAR, Li et al., 2024)."""
 
+    timed = ("time",)
+
     @dataclass(frozen=True, kw_only=True)
     class Config:
         name: Literal["mlp"] = "mlp"
@@ -55,6 +57,7 @@ class MLPHead(FlowHead):
         self.averages = config.output == "average_velocity"
         if self.averages:
             self.span, self.grown = TimeEmbedding(config.width), ("span",)
+            self.timed = ("time", "span")
             nn.init.zeros_(self.span.mlp[-1].weight)
             nn.init.zeros_(self.span.mlp[-1].bias)
 

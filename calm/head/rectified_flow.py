@@ -23,6 +23,8 @@ class RectifiedFlowHead(FlowHead):
         #: width of the MLP relative to D
         width_ratio: float = 1.0
 
+    timed = ("time", "adaln")
+
     def __init__(self, config: Config, *, dim: int, latent_dim: int) -> None:
         super().__init__()
         width = int(dim * config.width_ratio)

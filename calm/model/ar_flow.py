@@ -16,7 +16,7 @@ from einops import rearrange
 from torch import Tensor
 
 from calm.model.branch import Branch, fill, filling, frame_times
-from calm.model.flow import Targets
+from calm.model.flow import Targets, block_times
 from calm.model.generator import Generator, GeneratorConfig
 from calm.model.prompt import Prompt
 from calm.model.rollout import JointRollout, Rollout
@@ -43,8 +43,8 @@ class ARFlow(Generator):
         num_copies, num_frames = targets.noisy.shape[1:3]
         clean = self.embed_audio(history, history_time, segment=CLEAN_SEGMENT)
         noisy = self.embed_audio(
-            rearrange(targets.noisy, "b m f c -> b (m f) c"),
-            rearrange(targets.time, "b m f -> b (m f)"),
+            rearrange(targets.noisy, "b m (n k) c -> b m n k c", k=targets.block_size),
+            block_times(targets.time, targets.block_size),
             segment=NOISY_SEGMENT,
         )
         rows = training_rows(
@@ -57,7 +57,7 @@ class ARFlow(Generator):
         )
         residual, idle = self.training_residual(rows, prompt.task)
         hidden = self.backbone(
-            torch.cat([prefix, clean, noisy], dim=1),
+            torch.cat([prefix, clean, rearrange(noisy, "b m n k d -> b (m n k) d")], dim=1),
             positions=rows.position,
             mask=self.training_mask(rows),
             residual=residual,
@@ -72,7 +72,7 @@ class ARFlow(Generator):
         velocity = self.head(
             rearrange(hidden, "b (m n k) d -> b m n k d", k=k, n=targets.num_blocks),
             noisy=rearrange(targets.noisy, "b m (n k) c -> b m n k c", k=k).to(hidden.dtype),
-            time=rearrange(targets.time, "b m (n k) -> b m n k", k=k),
+            time=block_times(targets.time, k),
         )
         return rearrange(velocity, "b m n k c -> b m (n k) c")
 

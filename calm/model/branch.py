@@ -44,10 +44,10 @@ class Branch:
 
 
 def frame_times(block: Tensor, time: Tensor | float) -> Tensor:
-    """The times [B, K] of the frames of a block [B, K, C]."""
+    """The time that the frames of a block [B, K, C] share, [B, 1]."""
     if isinstance(time, Tensor):
-        return time[:, None].expand(block.shape[:2])
-    return block.new_full(block.shape[:2], time)
+        return time[:, None]
+    return block.new_full((len(block), 1), time)
 
 
 def filling(batch_size: int, block_size: int) -> int:

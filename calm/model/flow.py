@@ -17,7 +17,7 @@ from calm.model.distributed import Window, global_count, global_mean
 from calm.types import TASKS, Batch
 from calm.vae import VAE
 
-__all__ = ["FlowTerms", "Targets", "aggregate_losses", "draw_times", "home_of", "noise_bins", "target_latents"]
+__all__ = ["FlowTerms", "Targets", "aggregate_losses", "block_times", "draw_times", "home_of", "noise_bins", "target_latents"]
 
 #: share of the times drawn uniformly; the others are logit-normal(0, 1) (Esser et al., 2024)
 UNIFORM_SHARE = 0.1
@@ -104,13 +104,13 @@ class Targets:
     ) -> tuple[Tensor, Tensor]:
         """The clean rows, slightly noised in a share of the samples, so that the model bears its own drift.
 
-        Returns: latents x_s = (1 - s) eps + s x [B, F, C] with s ~ U(1 - level, 1), and s [B, F].
+        Returns: latents x_s = (1 - s) eps + s x [B, F, C] with s ~ U(1 - level, 1), and s [B, 1].
         """
         draws = _uniform((len(self.latents), 2), self.latents, generator)
         s = torch.where(draws[:, 0] < probability, 1 - level * draws[:, 1], torch.ones_like(draws[:, 0]))
         noise = _normal(self.latents.shape, self.latents, generator)
-        s_frames = s[:, None].expand(self.latents.shape[:2])
-        return (1 - s_frames[..., None]) * noise + s_frames[..., None] * self.latents, s_frames
+        x = (1 - s[:, None, None]) * noise + s[:, None, None] * self.latents
+        return x, s[:, None]
 
     def terms(
         self,
@@ -166,6 +166,11 @@ def draw_times(shape: tuple[int, ...], *, like: Tensor, generator: torch.Generat
     quantile = ((u - UNIFORM_SHARE) / (1 - UNIFORM_SHARE)).clamp(1e-6, 1 - 1e-6)
     time = torch.where(u < UNIFORM_SHARE, uniform, torch.sigmoid(torch.special.ndtri(quantile)))
     return time.view(shape).to(like)
+
+
+def block_times(time: Tensor, block_size: int) -> Tensor:
+    """The one time that the frames of each block share: [B, M, F] -> [B, M, F / K, 1]."""
+    return time[..., ::block_size, None]
 
 
 def aggregate_losses(terms: FlowTerms, *, stop_weight: float, window: Window | None = None) -> dict[str, Tensor]:

@@ -93,7 +93,7 @@ class Generator(Part):
         text = self.backbone.embed_text(ids)
         # A prompt without text keeps one row, the learned null prefix.
         text = torch.where(dropped[:, None, None], self.null_text, text) + self.segment.weight[1]
-        reference = self.embed_audio(prompt.reference, torch.ones_like(prompt.reference[..., 0]), segment=0)
+        reference = self.embed_audio(prompt.reference, torch.ones_like(prompt.reference[:, :1, 0]), segment=0)
         rows = prefix_rows(
             num_reference=prompt.num_reference,
             num_text=prompt.num_text.clamp_min(1),
@@ -103,7 +103,7 @@ class Generator(Part):
         return torch.cat([reference, text], dim=1), rows
 
     def embed_audio(self, latents: Tensor, time: Tensor, *, segment: int) -> Tensor:
-        """Audio rows: Linear(latent) + time + segment. latents [B, F, C], time [B, F] -> [B, F, D]."""
+        """Audio rows: Linear(latent) + time + segment. latents [..., F, C], time [..., F] or [..., 1] -> [..., F, D]."""
         latents = latents.to(self.audio_in.weight.dtype)
         return self.audio_in(latents) + self.time(time) + self.segment.weight[segment]
 
@@ -237,7 +237,7 @@ class Generator(Part):
         """Run a whole training sequence.
 
         Args:
-            history: latents of the clean rows [B, F, C], perhaps slightly noised; history_time: [B, F].
+            history: latents of the clean rows [B, F, C], perhaps slightly noised; history_time: [B, F] or [B, 1].
 
         Returns: velocity [B, M, F, C], stop logits [B, F], and the idle term (0, for gradients).
         """

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from calm.head import FlowHead
 from calm.model.branch import Branch, fill, filling, frame_times
-from calm.model.flow import Targets
+from calm.model.flow import Targets, block_times
 from calm.model.generator import Generator, GeneratorConfig
 from calm.model.prompt import Prompt
 from calm.model.rollout import JointRollout, Rollout
@@ -89,14 +89,14 @@ class HeadFlow(Generator):
     ) -> Tensor:
         """Head over all blocks and noisy copies: hidden [B, F, D], noisy [B, M, F, C] -> velocity [B, M, F, C].
 
-        ``time`` and ``span``: [B, M, F]. ``head`` stands in for the model's own.
+        ``time`` and ``span``: [B, M, F], one value a block. ``head`` stands in for the model's own.
         """
         k = block_size
-        spans = {} if span is None else {"span": rearrange(span, "b m (n k) -> b m n k", k=k)}
+        spans = {} if span is None else {"span": block_times(span, k)}
         velocity = (head or self.head)(
             repeat(hidden, "b (n k) d -> b m n k d", k=k, m=noisy.shape[1]),
             noisy=rearrange(noisy, "b m (n k) c -> b m n k c", k=k).to(hidden.dtype),
-            time=rearrange(time, "b m (n k) -> b m n k", k=k),
+            time=block_times(time, k),
             **spans,
         )
         return rearrange(velocity, "b m n k c -> b m (n k) c")

@@ -34,7 +34,7 @@ class Objective:
         """Run the model on a whole training sequence.
 
         Args:
-            history: latents of the clean rows [B, F, C], perhaps slightly noised; history_time: [B, F].
+            history: latents of the clean rows [B, F, C], perhaps slightly noised; history_time: [B, F] or [B, 1].
         """
 
 

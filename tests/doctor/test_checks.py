@@ -164,6 +164,6 @@ def test_a_disk_too_small_for_the_checkpoints_is_an_error(case, monkeypatch):
 def test_work_is_six_times_weights_times_rows_and_attention_comes_on_top():
     root = tiny_generator(expert="none")
     matrices = sum(p.numel() for p in root.backbone.layers.parameters() if p.ndim == 2)
-    rows = Rows(sequence=10.0, audio=0.0, clean=0.0, noisy=0.0, expert=0.0)
+    rows = Rows(sequence=10.0, audio=0.0, clean=0.0, noisy=0.0, blocks=0.0, expert=0.0)
     attention = 12 * 3 * 16 * 10.0**2
     assert step_flops(root, rows, clips=2) == pytest.approx(2 * (6 * matrices * 10 + attention))

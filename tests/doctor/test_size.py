@@ -48,7 +48,7 @@ def test_the_formula_counts_what_torch_counts_forward_and_backward_within_three_
     in_backbone = model == "ar_flow"
     audio = FRAMES * (1 + COPIES if in_backbone else 1) + REFERENCE
     sequence = audio + TEXT + (0 if in_backbone else 4)
-    rows = Rows(sequence=sequence, audio=audio, clean=FRAMES, noisy=FRAMES * COPIES, expert=audio)
+    rows = Rows(sequence=sequence, audio=audio, clean=FRAMES, noisy=FRAMES * COPIES, blocks=FRAMES * COPIES / 4, expert=audio)
     counted = step.get_total_flops() - encoding.get_total_flops()
     assert step_flops(root, rows, clips=CLIPS) == pytest.approx(counted, rel=0.03)
 
