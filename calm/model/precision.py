@@ -12,9 +12,12 @@ from calm.backbone.fused import fuse
 from calm.errors import ConfigError, did_you_mean
 from calm.head.base import TimeEmbedding
 from calm.model.generator import Generator
-from calm.model.packed import PACKED, Int8Linear, MixedLinear, missing
+from calm.model.packed import PACKED, Int8Linear, MixedLinear, PackedLinear, missing
+from calm.vae import VAE
+from calm.vae.cepstrum import Envelope
+from calm.vae.fused import fuse as fuse_decoder
 
-__all__ = ["PRECISIONS", "choose_precision", "set_precision"]
+__all__ = ["PRECISIONS", "choose_precision", "pack_decoder", "set_precision"]
 
 #: "fp32" is the model as it was trained, "auto" the choice for its device
 PRECISIONS = ("auto", "fp32", *PACKED)
@@ -22,6 +25,10 @@ PRECISIONS = ("auto", "fp32", *PACKED)
 _FALLBACK = "bf16"
 #: what "auto" is on a CPU: twice as fast as float32, rounding of 2^-11, none where weights were stored in 16 bits
 _DEFAULT = "fp16"
+#: what the decoder's layers become beside all kinds of a CPU: 8 bits would be heard
+_DECODER = "fp16"
+#: parts whose layers stay in float32: times, and log-magnitudes, of which all that is heard is a multiple
+_EXACT = (TimeEmbedding, Envelope)
 #: layers whose input has a few large channels: the product of gate and projection, and the state that the head reads
 _UNEVEN_INPUT = ("down_proj", "condition")
 
@@ -66,27 +73,47 @@ def set_precision(model: Generator, precision: str) -> Generator:
     """Pack the linear layers of a generator in place, for inference only, and return it; on a CPU fuse layers first.
 
     Packed are the layers between: those of backbone, expert and head. In float32 stay those that read latents or write
-    them, embeddings of text and time, norms, attention, the stop head and the VAE: they are few, or their rounding
-    would go straight into what is heard. Raises ConfigError as `choose_precision` does.
+    them, embeddings of text and time, norms, attention and the stop head: they are few, or their rounding would go
+    straight into what is heard. With a CPU's kinds the VAE's decoder is packed too, see `pack_decoder`; with bf16 it
+    stays in float32, as its encoder always does. Raises ConfigError as `choose_precision` does.
     """
     chosen = choose_precision(precision, device=model.null_text.device)
     if chosen == "fp32":
         return model
     if model.null_text.device.type == "cpu":
         fuse(model.backbone)
-    kind = PACKED[chosen]
-    for parent, name, linear in list(_inner_layers(model)):
-        uneven = issubclass(kind, Int8Linear) and name in _UNEVEN_INPUT
-        setattr(parent, name, MixedLinear(linear, kind) if uneven else kind(linear))
+    for part in filter(None, (model.backbone, model.expert, model.head)):
+        _pack(part, PACKED[chosen], latent_dim=model.vae.latent_dim)
+    if chosen != _FALLBACK:
+        pack_decoder(model.vae)
     return model
 
 
-def _inner_layers(model: Generator) -> Iterator[tuple[nn.Module, str, nn.Linear]]:
+def pack_decoder(vae: VAE) -> VAE:
+    """Fuse the layers of a VAE's decoder and pack the linear ones in fp16, in place and for inference on a CPU only.
+
+    A push of a stream is few rows for many weights, most of its time goes into reading them. In float32 stay the layers
+    that read latents, and the envelope. Nothing changes where the CPU lacks fp16, or where the VAE keeps no module under
+    the name ``decoder``. Returns the VAE.
+    """
+    decoder = getattr(vae, "decoder", None)
+    if isinstance(decoder, nn.Module) and missing(_DECODER) is None:
+        fuse_decoder(decoder)
+        _pack(decoder, PACKED[_DECODER], latent_dim=vae.latent_dim)
+    return vae
+
+
+def _pack(part: nn.Module, kind: type[PackedLinear], *, latent_dim: int) -> None:
+    for parent, name, linear in list(_inner_layers(part, latent_dim=latent_dim)):
+        uneven = issubclass(kind, Int8Linear) and name in _UNEVEN_INPUT
+        setattr(parent, name, MixedLinear(linear, kind) if uneven else kind(linear))
+
+
+def _inner_layers(part: nn.Module, *, latent_dim: int) -> Iterator[tuple[nn.Module, str, nn.Linear]]:
     """Layers to pack, as (module that has it, its name there, layer)."""
-    for part in filter(None, (model.backbone, model.expert, model.head)):
-        exact = {inner for module in part.modules() if isinstance(module, TimeEmbedding) for inner in module.modules()}
-        for parent in part.modules():
-            for name, child in parent.named_children():
-                latent = model.vae.latent_dim in (getattr(child, "in_features", 0), getattr(child, "out_features", 0))
-                if type(child) is nn.Linear and child not in exact and not latent:
-                    yield parent, name, child
+    exact = {inner for module in part.modules() if isinstance(module, _EXACT) for inner in module.modules()}
+    for parent in part.modules():
+        for name, child in parent.named_children():
+            latent = latent_dim in (getattr(child, "in_features", 0), getattr(child, "out_features", 0))
+            if type(child) is nn.Linear and child not in exact and not latent:
+                yield parent, name, child

@@ -112,4 +112,4 @@ class ConvNeXtBlock(nn.Module):
 
     def forward(self, x: Tensor, state: State) -> Tensor:
         """Map [B, N, D] to [B, N, D]."""
-        return x + self.scale * self.network(self.conv(x, state))
+        return torch.addcmul(x, self.scale, self.network(self.conv(x, state)))

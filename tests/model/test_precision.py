@@ -12,7 +12,7 @@ from calm.errors import CheckpointError, ConfigError
 from calm.generation import AudioCALM
 from calm.model import packed, precision
 from calm.model.packed import PACKED, MixedLinear, PackedLinear, missing
-from calm.model.precision import choose_precision, set_precision
+from calm.model.precision import choose_precision, pack_decoder, set_precision
 from calm.model.shipped import shipped_models
 from tests.factory import tiny_generator
 
@@ -103,7 +103,37 @@ def test_layers_between_are_packed_and_those_at_latents_times_and_ends_are_not(r
     assert {"audio_in", "head.out", "head.time.mlp.0", "stop.mlp.1"} <= kept
     assert any(path.startswith("backbone.layers.2.mlp.down_proj") for path in inner)
     assert [path for path in inner if path.startswith("expert.")] and [path for path in inner if path.startswith("head.")]
-    assert not [path for path in inner if path.startswith(("vae.", "stop.", "time."))]
+    assert not [path for path in inner if path.startswith(("vae.encoder.", "stop.", "time."))]
+
+
+@pytest.mark.skipif("fp16" not in HERE, reason="this CPU has no fp16 weights")
+@pytest.mark.parametrize("name", HERE)
+def test_the_decoder_has_fp16_weights_beside_the_kinds_of_a_cpu_and_float32_beside_bf16(name):
+    decoder = set_precision(tiny_generator(), name).vae.decoder
+    kinds = {type(module) for module in decoder.modules() if isinstance(module, PackedLinear)}
+    assert kinds == (set() if name == "bf16" else {PACKED["fp16"]})
+    left = {path for path, module in decoder.named_modules() if type(module) is nn.Linear}
+    assert "envelope.project" in left and (name == "bf16" or left == {"envelope.project"})
+
+
+@pytest.mark.skipif("fp16" not in HERE, reason="this CPU has no fp16 weights")
+def test_a_packed_decoder_sounds_as_in_float32_and_its_stream_is_its_whole_clip():
+    vae, latents = tiny_generator().vae, normal(2, 11, 4)
+    with torch.no_grad():
+        exact = vae.decode(latents)
+        whole = pack_decoder(vae).decode(latents)
+        stream = vae.stream()
+        pieces = [vae.push_streams([stream], [piece])[0] for piece in latents.split(4, dim=1)]
+    # 50 dB below the signal, and not nothing: something was packed.
+    assert 0 < error(whole, exact) < 10 ** (-50 / 20)
+    torch.testing.assert_close(torch.cat([*pieces, stream.finish()], dim=-1), whole, rtol=0, atol=1e-5)
+
+
+def test_a_vae_whose_cpu_lacks_fp16_weights_keeps_its_decoder(monkeypatch):
+    monkeypatch.setattr(precision, "missing", lambda kind: "no such operation")
+    vae = tiny_generator().vae
+    before = [type(module) for module in vae.modules()]
+    assert [type(module) for module in pack_decoder(vae).modules()] == before
 
 
 @pytest.mark.skipif("mini" not in shipped_models(), reason="no model is shipped yet")
