@@ -37,7 +37,7 @@ class Spread:
         level_db: float = 21.5
         max_gain_db: float = 10.0
         #: the same for speech: larger ones move the voice, by 0.01 of Resemblyzer's similarity at 10 dB
-        max_speech_gain_db: float = 4.0
+        max_speech_gain_db: float = 3.0
         #: how often other audio may be called marked, at most, over all that the search tries
         false_positives: float = 1e-3
 

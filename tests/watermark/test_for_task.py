@@ -19,5 +19,5 @@ def test_speech_gets_smaller_gains_and_is_found_like_the_rest():
 
 
 def test_publishing_asks_for_the_mark_of_the_task():
-    assert find_mark("spread", "speech").config.max_gain_db == 4.0
+    assert find_mark("spread", "speech").config.max_gain_db == 3.0
     assert find_mark("spread", "sound").config.max_gain_db == find_mark("spread").config.max_gain_db == 10.0
