@@ -31,8 +31,8 @@ from calm.evaluation.machine import machine_record
 from calm.evaluation.study import as_json, consented
 from calm.generation import AudioCALM
 from calm.generation.clips import Clips
+from calm.generation.growth import grow
 from calm.generation.plan import Call, Plan, make_plan
-from calm.generation.sampler import sample_blocks
 from calm.generation.solver import ORDERS
 from calm.metrics.intervals import mean, median
 from calm.metrics.words import WordErrors, excess, word_error_rate, word_errors
@@ -87,11 +87,7 @@ def speak(system: AudioCALM, numbered: Sequence[tuple[int, SpeechItem]], options
         make_plan(system.model, system.sampler, call, text_style=system.text_style, trained_seconds=system.trained_seconds)
         for call in calls
     ])  # fmt: skip
-    clips, pieces = Clips(system.model, plan, gather=8), []
-    for block in sample_blocks(system.model, plan.prompt, settings=plan.settings):
-        pieces.append(clips.update(block))
-        if clips.done:
-            break
+    pieces = grow(system.model, Clips(system.model, plan, gather=8))
     return [Waveform(audio=torch.cat(parts, dim=-1), sample_rate=system.sample_rate) for parts in zip(*pieces, strict=True)]
 
 

@@ -18,7 +18,6 @@ import os
 import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from benchmarks.ratios.readings import compare
+from benchmarks.ratios.turns import turns
 from calm.audio import write_bytes
 from calm.config import load_config
 from calm.evaluation.machine import machine_record
@@ -99,26 +100,17 @@ def workloads(pipeline: AudioCALM) -> dict[str, Callable[[], Any]]:
     }
 
 
-def timed(run: Callable[[], Any], *, repeats: int) -> float:
-    started = time.perf_counter()
-    for _ in range(repeats):
-        run()
-    return (time.perf_counter() - started) / repeats
-
-
 def in_turns(jobs: dict[str, Callable[[], Any]], *, rounds: int, repeats: int) -> dict[str, Any]:
-    """Seconds by precision, and the ratio fp32 / precision of every round."""
-    for run in jobs.values():
-        run()
-    found = [{name: timed(run, repeats=repeats) for name, run in jobs.items()} for _ in range(rounds)]
+    """Milliseconds by precision, and the ratio fp32 / precision of every round."""
+    found = {name: times.wall for name, times in turns(jobs, rounds=rounds, repeats=repeats).items()}
     result = {}
-    for name in jobs:
-        ratios = [row["fp32"] / row[name] for row in found]
+    for name, wall in found.items():
+        ratios = compare(found["fp32"], wall)
         result[name] = {
-            "milliseconds": 1000 * statistics.median(row[name] for row in found),
-            "ratio": statistics.median(ratios),
-            "ratio_low": min(ratios),
-            "ratio_high": max(ratios),
+            "milliseconds": 1000 * statistics.median(wall),
+            "ratio": ratios["ratio"],
+            "ratio_low": ratios["low"],
+            "ratio_high": ratios["high"],
         }
     return result
 
@@ -135,7 +127,7 @@ def times(pipelines: dict[str, AudioCALM], *, rounds: int) -> dict[str, Any]:
 def bandwidth() -> float:
     """Bytes per second of one thread that reads memory far beyond the caches, best of several."""
     numbers = torch.zeros(64 * 2**20)
-    return numbers.nbytes / min(timed(numbers.sum, repeats=1) for _ in range(7))
+    return numbers.nbytes / min(turns({"sum": numbers.sum}, rounds=7)["sum"].wall)
 
 
 def over_reading(pipeline: AudioCALM, precision: str, *, milliseconds: float, speed: float) -> float:

@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-__all__ = ["PROCESSES", "calm", "free_port", "python", "run_all", "start"]
+__all__ = ["PROCESSES", "calm", "free_port", "python", "run", "run_all", "start"]
 
 #: The last call of a process decides what its server imports, and so there is one for the whole suite.
 PROCESSES = multiprocessing.get_context("forkserver")
@@ -32,6 +32,24 @@ def start(
     process = PROCESSES.Process(target=_run, args=(target, args, folder, log, dict(environ or {})))
     process.start()
     return process
+
+
+def run(
+    target: Callable[..., object],
+    *words: str,
+    folder: Path,
+    log: Path,
+    seconds: float,
+    code: int = 0,
+    environ: Mapping[str, str] | None = None,
+) -> str:
+    """Start ``target(*words)`` with an empty log, wait, and return what it printed. Raises AssertionError for another end."""
+    log.unlink(missing_ok=True)
+    process = start(target, *words, folder=folder, log=log, environ=environ)
+    process.join(seconds)
+    process.kill()
+    assert process.exitcode == code, f"{words} -> {process.exitcode}\n{log.read_text()}"
+    return log.read_text()
 
 
 def run_all(processes: list[BaseProcess], logs: list[Path], *, seconds: float) -> None:

@@ -57,7 +57,7 @@ def decoders(rounds: int) -> Iterator[Reading | MissingPeer]:
             yield error
     found = turns(jobs, rounds=rounds)
     ours = [wall / length["whole"] for wall in found["whole"].wall]
-    rtf = f"RTF {sorted(ours)[len(ours) // 2]:.3g}"
+    rtf = f"RTF {statistics.median(ours):.3g}"
     goals = {"oobleck": Goal(sense=">=", value=30.0, bar=20.0), "encodec": Goal(sense=">=", value=3.0)}
     titles = {"oobleck": "Oobleck 44.1 kHz stereo", "encodec": "EnCodec 48 kHz stereo", "mimi": "Mimi 24 kHz mono"}
     for name, title in titles.items():
@@ -68,7 +68,7 @@ def decoders(rounds: int) -> Iterator[Reading | MissingPeer]:
                 key=f"P7 {name}",
                 what="decoding, 44.1 kHz stereo: peer / ours",
                 ours=rtf,
-                peer=f"{title} {sorted(peer)[len(peer) // 2]:.3g}",
+                peer=f"{title} {statistics.median(peer):.3g}",
                 **compare(peer, ours),
                 goal=goals.get(name),
             )

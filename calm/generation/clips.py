@@ -40,10 +40,6 @@ class Clips:
     def done(self) -> bool:
         return self.ends.done
 
-    def update(self, block: Block) -> list[Tensor]:
-        """Take a block; return for every request the samples [A, S] that now belong to it for good (S may be 0)."""
-        return update_together([self], [block])[0]
-
     def take(self, block: Block) -> list[_Track]:
         """Take a block; return the tracks that grow by it, for ``decode_together`` before ``pieces``."""
         self._latents.append(block.latents)
@@ -55,7 +51,7 @@ class Clips:
         return [self._tracks[index] for index in self._growing]
 
     def pieces(self) -> list[Tensor]:
-        """What every request gets of the last block, [A, S]."""
+        """What every request gets of the last block, [A, S]: samples that belong to it for good (S may be 0)."""
         pieces = [track.nothing for track in self._tracks]
         for index in self._growing:
             track = self._tracks[index]
@@ -148,7 +144,7 @@ class _Track:
 
 @torch.no_grad()
 def update_together(several: Sequence[Clips], blocks: Sequence[Block]) -> list[list[Tensor]]:
-    """``Clips.update`` for several at once: all that is due is decoded together. They must have one model."""
+    """Give each a block and return its ``pieces``; all that is due is decoded together. They must have one model."""
     growing = [track for clips, block in zip(several, blocks, strict=True) for track in clips.take(block)]
     if growing:
         decode_together(several[0].vae, growing)

@@ -20,7 +20,8 @@ from calm.model.build import build_model
 from calm.model.checkpoint import save_pretrained
 from calm.model.shipped import shipped_models
 from calm.types import Waveform
-from tests.processes import calm, python, start
+from tests import processes
+from tests.processes import calm, python
 
 ROOT = Path(__file__).parents[2]
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", (ROOT / "README.md").read_text(), flags=re.MULTILINE | re.DOTALL)
@@ -54,13 +55,7 @@ def folder(tmp_path_factory) -> Path:
 
 
 def run(target: Callable[..., None], *words: str, folder: Path) -> str:
-    log = folder / "log.txt"
-    log.unlink(missing_ok=True)
-    process = start(target, *words, folder=folder, log=log)
-    process.join(120)
-    process.kill()
-    assert process.exitcode == 0, f"{words}\n{log.read_text()}"
-    return log.read_text()
+    return processes.run(target, *words, folder=folder, log=folder / "log.txt", seconds=120)
 
 
 def test_every_command_line_works_in_the_order_in_which_it_stands(folder):

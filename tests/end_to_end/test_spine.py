@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
@@ -16,24 +15,18 @@ from tests import processes
 SMALL = ("data.num_workers=0", "data.batch_size=3", "data.max_seconds=2.0", "sampler.num_steps=2")
 
 
+WIDE = {"COLUMNS": "200"}
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
     return tmp_path_factory.mktemp("spine")
 
 
-def begin(folder: Path, log: Path, *words: str) -> BaseProcess:
-    return processes.start(processes.calm, *words, folder=folder, log=log, environ={"COLUMNS": "200"})
-
-
 def calm(folder: Path, *words: str, code: int = 0) -> str:
     """Run one command in ``folder`` and return what it printed."""
     log = folder.with_name(f"{folder.name}.log")
-    log.unlink(missing_ok=True)
-    process = begin(folder, log, *words)
-    process.join(240)
-    process.kill()
-    assert process.exitcode == code, f"{words} -> {process.exitcode}\n{log.read_text()}"
-    return log.read_text()
+    return processes.run(processes.calm, *words, folder=folder, log=log, seconds=240, code=code, environ=WIDE)
 
 
 def train(folder: Path, *words: str) -> tuple[str, ...]:
@@ -74,7 +67,7 @@ def interrupt(folder: Path, *words: str) -> int:
     """Start training, press Ctrl-C when it is under way, and return the step at which it saved."""
     history = folder / "runs/tiny/history.csv"
     log = folder.with_name("interrupted.log")
-    process = begin(folder, log, *words)
+    process = processes.start(processes.calm, *words, folder=folder, log=log, environ=WIDE)
     while not history.is_file() or len(history.read_text().splitlines()) < 5:
         process.join(0.2)
         assert process.exitcode is None, f"training ended by itself: {process.exitcode}\n{log.read_text()}"
