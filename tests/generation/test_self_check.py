@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 
 import pytest
@@ -22,9 +23,13 @@ STUCK = {"repetition_similarity": -1.0, "repetition_count": 2, "silence_seconds"
 CLOSE = {"rtol": 0, "atol": 1e-5}
 
 
+#: weights are made once: what generates does not change them
+generator = functools.cache(tiny_generator)
+
+
 def pipeline(model: str = "ar_flow", **sampler) -> AudioCALM:
     defaults = {"num_steps": 1, "max_seconds": 0.4, "stop_threshold": 2.0, "cfg_scale_speech": 1.0}
-    return AudioCALM(tiny_generator(model), sampler=SamplerConfig(**{**defaults, **sampler}))
+    return AudioCALM(generator(model), sampler=SamplerConfig(**{**defaults, **sampler}))
 
 
 def streamed(calm: AudioCALM, text: str, **options) -> torch.Tensor:
