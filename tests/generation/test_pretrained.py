@@ -38,13 +38,22 @@ def runs(tmp_path_factory):
     return root
 
 
+@pytest.fixture(scope="module")
+def exported(runs, tmp_path_factory):
+    """A folder of shipped models with `mini` on the shared `mini-vae`."""
+    root = tmp_path_factory.mktemp("models")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("calm.model.shipped.SHIPPED", root)
+        export(runs / "vae/export", root / "mini-vae", name="mini-vae")
+        export(runs / "generator/export", root / "mini", name="mini", shared_vae="mini-vae")
+    return root
+
+
 @pytest.fixture
-def shipped(tmp_path, monkeypatch, runs):
-    """A folder of shipped models with `mini` on the shared `mini-vae`, and a working directory beside it."""
-    root = tmp_path / "models"
+def shipped(tmp_path, monkeypatch, exported):
+    """The folder of shipped models is a copy of ``exported``, for a test to change; the working directory lies beside it."""
+    root = shutil.copytree(exported, tmp_path / "models")
     monkeypatch.setattr("calm.model.shipped.SHIPPED", root)
-    export(runs / "vae/export", root / "mini-vae", name="mini-vae")
-    export(runs / "generator/export", root / "mini", name="mini", shared_vae="mini-vae")
     (tmp_path / "work").mkdir()
     monkeypatch.chdir(tmp_path / "work")
     return root
