@@ -130,7 +130,7 @@ def test_help_answers_within_a_second(tmp_path):
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
-    assert min(seconds() for _ in range(3)) < 1.0
+    assert any(seconds() < 1.0 for _ in range(3))
 
 
 @pytest.mark.parametrize("verb", ["train", "doctor", "generate", "serve", "corpus", "shards", "consent", "detect", "components", "demo"])
