@@ -20,7 +20,6 @@ from calm.types import Task, Waveform
 from tests.metrics.trials import NO_REAL, REAL
 
 
-
 def normal(seed: int, count: int, *, size: int = 8, shift: float = 0.0) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=(count, size)) + shift
 

@@ -12,6 +12,7 @@ import pytest
 from calm.training.memory import ReturnFreedMemory, fix_thresholds, trim
 from tests.processes import run
 
+
 def free_around_what_stays(word: str) -> None:
     """Free blocks of many sizes around a few small ones that stay, in steps; print by how many megabytes more are resident."""
     callback, before = ReturnFreedMemory(every_steps=10), resident()
