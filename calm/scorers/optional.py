@@ -10,8 +10,6 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from types import ModuleType
 
-from filelock import FileLock
-
 from calm.errors import ConfigError
 
 __all__ = ["EXTRA_HINT", "find_file", "need"]
@@ -48,6 +46,8 @@ def _alone() -> AbstractContextManager[object]:
     Its first import compiles for half a minute into numba's cache, and two processes that write one cache at once
     leave a file at which every later import crashes.
     """
+    from filelock import FileLock
+
     return FileLock(Path(tempfile.gettempdir()) / f"audiocalm-{getpass.getuser()}-librosa.lock")
 
 
