@@ -1,6 +1,6 @@
 """Holds for all tests: `transformers` and `encodec` import, whatever torchaudio's native library is linked to; and
 signing keys and settings are those of the tests, never those of the person who runs them; and what numba compiles for
-librosa is kept by every worker apart: two that write one cache at once can crash when they read it."""
+librosa is kept in one folder for all workers of a run, so that it is compiled once and whatever ran before."""
 
 import os
 import tempfile
@@ -12,8 +12,9 @@ import pytest
 from calm import _torchaudio
 
 _torchaudio.install()
-_numba = tempfile.TemporaryDirectory(prefix="calm-tests-numba-")
-os.environ["NUMBA_CACHE_DIR"] = _numba.name
+if "PYTEST_XDIST_WORKER" not in os.environ:  # a worker has the folder of the process that started it
+    _numba = tempfile.TemporaryDirectory(prefix="calm-tests-numba-")
+    os.environ["NUMBA_CACHE_DIR"] = _numba.name
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from calm.launch.plan import LaunchPlan
-from calm.training.heartbeat import DONE, Beat, beat_path, read_beats
+from calm.training.beats import DONE, Beat, beat_path, read_beats
 
 __all__ = ["Attempt", "Ending"]
 

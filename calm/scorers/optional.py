@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import getpass
 import importlib
 import importlib.util
+import tempfile
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from types import ModuleType
 
@@ -16,10 +19,12 @@ EXTRA_HINT = '`pip install "audiocalm[eval]"`, or `pip install {package}`'
 
 def need(module: str, *, package: str | None = None) -> ModuleType:
     """Import a module of the extra ``[eval]``. Raises ConfigError with the pip command where it is missing."""
+    name = module.partition(".")[0]
     try:
-        return importlib.import_module(module)
+        with _alone() if name == "librosa" else nullcontext():
+            return importlib.import_module(module)
     except ImportError as error:
-        raise _missing(package or module.partition(".")[0], str(error)) from error
+        raise _missing(package or name, str(error)) from error
 
 
 def find_file(module: str, name: str, *, package: str | None = None) -> Path:
@@ -33,6 +38,17 @@ def find_file(module: str, name: str, *, package: str | None = None) -> Path:
         if (path := Path(folder) / name).is_file():
             return path
     raise _missing(package or module, f"no {name} in {module}")
+
+
+def _alone() -> AbstractContextManager[object]:
+    """Wait until no other process of this user imports librosa.
+
+    Its first import compiles for half a minute into numba's cache, and two processes that write one cache at once
+    leave a file at which every later import crashes.
+    """
+    from filelock import FileLock
+
+    return FileLock(Path(tempfile.gettempdir()) / f"audiocalm-{getpass.getuser()}-librosa.lock")
 
 
 def _missing(package: str, reason: str) -> ConfigError:

@@ -24,12 +24,13 @@ from calm.model.trained_vae import vae_hash
 from calm.part import Part
 from calm.training.accumulation import ExactAccumulation
 from calm.training.adapters import AdapterCheckpoints
+from calm.training.beats import DONE
 from calm.training.checkpoints import Checkpoints
 from calm.training.config import CurriculumConfig, TrainerConfig
 from calm.training.curriculum import CurriculumCallback, longest_at, weights_at
 from calm.training.ema import EMA
 from calm.training.guards import NonFiniteGuard
-from calm.training.heartbeat import DONE, Heartbeats
+from calm.training.heartbeat import Heartbeats
 from calm.training.history import History, KeepHistory, MissedValidation
 from calm.training.interruption import Interrupted, StopWatch
 from calm.training.loggers import build_loggers

@@ -14,8 +14,7 @@ import socket
 import struct
 import time
 from collections.abc import MutableMapping
-
-from lightning.fabric.plugins.environments import SLURMEnvironment
+from typing import Any
 
 from calm.errors import CalmError
 
@@ -44,8 +43,7 @@ def prepare_network(
     """
     if num_nodes == 1:
         return
-    if "MASTER_ADDR" not in environ and environ is os.environ and SLURMEnvironment.detect():
-        slurm = SLURMEnvironment(auto_requeue=False)
+    if "MASTER_ADDR" not in environ and environ is os.environ and (slurm := _slurm()) is not None:
         host, port = slurm.main_address, slurm.main_port  # it derives them from the job, and sets the variables
     elif "MASTER_ADDR" in environ and "MASTER_PORT" in environ:
         host, port = environ["MASTER_ADDR"], int(environ["MASTER_PORT"])
@@ -58,6 +56,13 @@ def prepare_network(
     choose_interface(host, environ=environ)
     if int(environ.get("GROUP_RANK", environ.get("SLURM_NODEID", environ.get("NODE_RANK", "0")))) > 0:
         check_port(host, port, patience_seconds=patience_seconds)
+
+
+def _slurm() -> Any | None:
+    """Return what Slurm says of this job, None outside of one. Imported here: a launcher needs no Lightning."""
+    from lightning.fabric.plugins.environments import SLURMEnvironment
+
+    return SLURMEnvironment(auto_requeue=False) if SLURMEnvironment.detect() else None
 
 
 def choose_interface(host: str, *, environ: MutableMapping[str, str] = os.environ) -> str:

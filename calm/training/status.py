@@ -14,8 +14,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
 
-from lightning.pytorch.utilities import rank_zero_only
-
 from calm.audio.files import write_bytes
 from calm.errors import CalmError
 
@@ -62,10 +60,10 @@ def write_status(run_dir: Path, status: RunStatus) -> None:
     write_bytes(run_dir / STATUS, (json.dumps(asdict(status), indent=1) + "\n").encode())
 
 
-@rank_zero_only
 def note_status(run_dir: Path, state: State, *, step: int) -> None:
     """Write how the run stands; only rank zero does."""
-    write_status(run_dir, RunStatus(state=state, step=step))
+    if _is_rank_zero():
+        write_status(run_dir, RunStatus(state=state, step=step))
 
 
 @contextmanager
@@ -80,8 +78,16 @@ def failures_noted(run_dir: Path, *, except_for: type[BaseException]) -> Iterato
         raise
 
 
-@rank_zero_only
+def _is_rank_zero() -> bool:
+    """Lightning knows; it is imported here, because a launcher reads a status without it."""
+    from lightning.pytorch.utilities import rank_zero_only
+
+    return rank_zero_only.rank == 0
+
+
 def _note_failure(run_dir: Path, error: BaseException) -> None:
+    if not _is_rank_zero():
+        return
     before = read_status(run_dir)
     lines = str(error).splitlines()
     reason = f"{type(error).__name__}: {lines[0] if lines else ''}".rstrip(": ")

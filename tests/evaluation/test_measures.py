@@ -1,4 +1,7 @@
-"""The parts of an evaluation, on a tiny untrained model and a tiny corpus."""
+"""The parts of an evaluation, on a tiny untrained model and a tiny corpus; and the tempo of a piece.
+
+Both need librosa compiled, half a minute for one core: in one file, no worker waits for another.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from calm.evaluation.measure_clips import measure_music, measure_sound, prompt_o
 from calm.evaluation.measure_long import long_text, measure_long
 from calm.evaluation.network import Listener
 from calm.evaluation.study import Study, as_json, consented, stamp_of
+from calm.evaluation.tempo import estimate_tempo, tempo_error
 from calm.generation import AudioCALM
 from calm.generation.config import SamplerConfig
 from calm.types import Task, Waveform
@@ -74,3 +78,20 @@ def test_progress_is_told_and_remembered_values_are_made_once(study):
 def test_a_corpus_voice_becomes_a_reference_with_consent():
     clip = Waveform(audio=0.1 * torch.ones(1, 1600), sample_rate=16000)
     assert consented(clip).waveform is clip
+
+
+def test_octave_errors_are_shown_apart():
+    assert tempo_error(124, 120).right and not tempo_error(124, 120).octave
+    assert tempo_error(61, 120).octave and not tempo_error(61, 120).right
+    assert not tempo_error(100, 120).octave and not tempo_error(100, 120).right
+
+
+@pytest.mark.parametrize("tempo", [90, 120])
+def test_clicks_have_the_tempo_at_which_they_come(tempo):
+    pytest.importorskip("librosa", reason='needs `pip install "audiocalm[eval]"`')
+    audio = torch.zeros(1, 16000 * 8)
+    burst = torch.randn(400, generator=torch.Generator().manual_seed(0)) * torch.linspace(1, 0, 400)
+    for beat in range(int(8 * tempo / 60)):
+        start = round(beat * 60 / tempo * 16000)
+        audio[0, start : start + 400] += 0.5 * burst[: audio.shape[1] - start]
+    assert tempo_error(estimate_tempo(Waveform(audio=audio, sample_rate=16000)), tempo).right

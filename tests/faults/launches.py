@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from calm.training.heartbeat import Beat, read_beats
+from calm.training.beats import Beat, read_beats
 from calm.training.status import read_status
 from tests.faults.namespaces import Hosts
 

@@ -39,8 +39,8 @@ from calm.model.checkpoint import load_into, save_pretrained
 from calm.model.format import FORMAT_KEY, FORMAT_VERSION
 from calm.safety import Consent
 from calm.text import ByteTokenizer, Describer
+from calm.training.beats import Beat, beat_path, read_beats
 from calm.training.checkpoint_io import AtomicCheckpointIO
-from calm.training.heartbeat import Beat, beat_path, read_beats
 from calm.training.run_folder import ConfigStamp
 from calm.training.sharded_checkpoint import METADATA, RUN, read_sharded
 from calm.training.status import STATUS, RunStatus, read_status, write_status

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from calm.training.heartbeat import Beat, read_beats
+from calm.training.beats import Beat, read_beats
 from calm.training.status import read_status
 from tests.faults.tiny import prepare
 
@@ -26,7 +26,7 @@ class Launch:
 
     def __init__(self, run_dir: Path, *words: str) -> None:
         self.run_dir = run_dir
-        options = ("--nproc", "1", "--max-restarts", "5", "--heartbeat-timeout", "15", "trainer.heartbeat_seconds=0.1")
+        options = ("--nproc", "1", "--max-restarts", "5", "--heartbeat-timeout", "8", "trainer.heartbeat_seconds=0.1")
         self.process = subprocess.Popen(
             [sys.executable, "-m", "calm", "launch", *options, *words, f"run_dir={run_dir}"],
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT,
@@ -67,7 +67,7 @@ def test_a_preempted_launch_saves_and_exits_with_75(preempted):
 
 def test_run_again_it_goes_on_restarts_a_killed_and_a_stopped_worker_and_ends_done(preempted):
     words, run_dir, status, _, _ = preempted
-    steps = status.step + 100
+    steps = status.step + 60
     launch = Launch(run_dir, *words, f"trainer.max_steps={steps}")
     first = launch.wait_for_training(step=1)
     assert first.step >= status.step, "it began anew"

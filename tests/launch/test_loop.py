@@ -42,7 +42,8 @@ def attempt(tmp_path):
     """Launch a script as the workers; return the outcome and the lines that were said."""
 
     def run(script, **options):
-        options = {"max_restarts": 0, "max_steps": 10, **options}
+        # A launcher looks around ten times in a heartbeat's time-out.
+        options = {"max_restarts": 0, "max_steps": 10, "heartbeat_timeout": 3.0, **options}
         lines = []
         plan = Scripted(name="toy", run_dir=tmp_path, words=(), script=script, **options)
         return launch(plan, say=lines.append), lines

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import os
 from pathlib import Path
@@ -11,7 +12,7 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from torch.nn.parallel import DistributedDataParallel
 
-from calm.config import load_config
+from calm.config import RunConfig, load_config
 from calm.model.lora import adapt
 from calm.model.lora_config import LoRAConfig
 from calm.training.config import CurriculumConfig, OptimConfig, Phase
@@ -33,21 +34,28 @@ class Poison(Callback):
             batch.audio.mul_(float("nan"))
 
 
+@functools.cache
+def tiny() -> RunConfig:
+    """Composed once for all trainings of a process."""
+    return load_config(["experiment=tiny", "sampler.num_steps=1"])
+
+
 def run(out: Path, name: str, engine: str, options: dict[str, str]) -> None:
     rank, world_size = int(os.environ["LOCAL_RANK"]), int(os.environ["ENGINE_WORLD_SIZE"])
     start = options.pop("from", None)
     lora = LoRAConfig(name="lora", rank=2, alpha=4.0) if options.pop("lora", None) else None
+    prompts = PROMPTS if options.pop("rendered", None) else {}
     callbacks = [FollowTiny(), Dump(out / f"{name}.pt"), *([Poison()] if options.pop("poison", None) else [])]
     settings = {key: int(value) if value.isdigit() else value for key, value in options.items()}
-    settings = {"max_steps": 10, "save_every_steps": 5, "sample_seconds": 0.05, "prompts": PROMPTS, **settings}
+    settings = {"max_steps": 10, "save_every_steps": 5, "sample_seconds": 0.05, "prompts": prompts, **settings}
     config = toy_config(out / name, curriculum=PHASES, devices=str(world_size), strategy=engine, **settings)
     config = dataclasses.replace(
         config,
         ckpt_path=str(out / start) if start else None,
         lora=lora,
         optim=OptimConfig(learning_rate=1e-3, warmup_steps=2, ema_decay=0.9),
-        data=load_config(["experiment=tiny"]).data,
-        sampler=load_config(["experiment=tiny", "sampler.num_steps=1"]).sampler,
+        data=tiny().data,
+        sampler=tiny().sampler,
     )
     root = adapt(tiny_generator("ar_flow"), lora)
     channels = root.vae.latent_dim

@@ -12,7 +12,7 @@ from tests.processes import free_port, run_all, start
 from tests.training.engine_worker import main
 
 #: ``CALM_LONG_TESTS=1`` runs the long form
-STEPS = 50 if os.environ.get("CALM_LONG_TESTS") else 10
+STEPS = 50 if os.environ.get("CALM_LONG_TESTS") else 8
 
 
 def launch(out: Path, *words: str, world_size: int) -> None:
@@ -33,15 +33,15 @@ def out(tmp_path_factory):
     launch(
         out,
         f"ddp=ddp,max_steps={STEPS},val_every_steps=5",
-        f"fsdp=fsdp,max_steps={STEPS},val_every_steps=5,num_kept_checkpoints={STEPS},activation_checkpointing=layers",
-        "poisoned=fsdp,max_steps=6,poison=1",
+        f"fsdp=fsdp,max_steps={STEPS},val_every_steps=5,num_kept_checkpoints={STEPS},activation_checkpointing=layers,rendered=1",
+        "poisoned=fsdp,max_steps=6,save_every_steps=6,poison=1",
         "bf16=fsdp,max_steps=2,precision=bf16-mixed",
         f"resumed=fsdp,max_steps={STEPS},from=fsdp/checkpoints/step-00000005.ckpt",
         "joined=fsdp,max_steps=6,from=alone/checkpoints/last.ckpt",
-        "lora_ddp=ddp,max_steps=6,lora=1",
+        "lora_ddp=ddp,max_steps=6,save_every_steps=6,lora=1",
         "lora_fsdp=fsdp,max_steps=6,lora=1",
         "lora_resumed=fsdp,max_steps=6,lora=1,from=lora_fsdp/checkpoints/step-00000005.ckpt",
-        f"splits={STEPS if STEPS > 10 else 5}",
+        f"splits={STEPS if STEPS > 8 else 5}",
         world_size=2,
     )
     launch(out, "parted=fsdp,max_steps=7,from=fsdp/checkpoints/step-00000005.ckpt", world_size=1)

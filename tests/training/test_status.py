@@ -9,10 +9,10 @@ import pytest
 from lightning.pytorch.callbacks import Callback
 
 from calm.errors import ConfigError
-from calm.training import heartbeat
+from calm.training.beats import DONE, beat_path, read_beats
 from calm.training.checkpoint_io import read_checkpoint
 from calm.training.fit import train
-from calm.training.heartbeat import Heartbeats, read_beats
+from calm.training.heartbeat import Heartbeats
 from calm.training.interruption import Interrupted
 from calm.training.status import read_status
 from tests.training.toy import FollowData, ToyData, toy_config, toy_root
@@ -91,10 +91,10 @@ def test_a_rank_beats_with_its_phases_and_not_too_often_between(tmp_path, monkey
     made = []
     monkeypatch.setattr("calm.training.fit.Heartbeats", lambda *a, **k: made.append(Recorded(*a, **k)) or made[0])
     run(tmp_path, max_steps=3, heartbeat_seconds=every_seconds)
-    start, end = [("preparing", 0), ("training", 0)], [("saving", 3), ("exporting", 3), (heartbeat.DONE, 3)]
+    start, end = [("preparing", 0), ("training", 0)], [("saving", 3), ("exporting", 3), (DONE, 3)]
     assert made[0].beats == [*start, *[("training", step) for step in batches], *end]
     beat = read_beats(tmp_path, [0, 1])[0]
-    assert (beat.pid, beat.step, beat.phase) == (os.getpid(), 3, heartbeat.DONE)
+    assert (beat.pid, beat.step, beat.phase) == (os.getpid(), 3, DONE)
 
 
 def test_a_disk_that_takes_no_heartbeat_does_not_stop_the_training(tmp_path, caplog):
@@ -121,7 +121,7 @@ def test_a_status_that_is_none_counts_as_not_written(tmp_path, text):
 
 
 def test_a_beat_of_other_types_counts_as_no_beat(tmp_path):
-    path = heartbeat.beat_path(tmp_path, 0)
+    path = beat_path(tmp_path, 0)
     path.parent.mkdir()
     path.write_text('{"rank": 0, "host": "a", "pid": 1, "step": 2.5, "phase": "training", "time": 1.5}')
     assert read_beats(tmp_path, [0]) == {}
