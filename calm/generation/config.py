@@ -20,8 +20,9 @@ class SamplerConfig:
     num_steps: int = 10
     #: "average" is for models that know averages of their flow (objective `mean_flow`), and they take no other
     solver: Literal["euler", "midpoint", "average"] = "euler"
-    #: spacing of the steps: "uniform", or "sway" (dense near the noise; F5-TTS, Chen et al., 2024)
-    grid: Literal["uniform", "sway"] = "sway"
+    #: spacing of the steps: "uniform", "sway" (dense near the noise; F5-TTS, Chen et al., 2024), or "auto": uniform for
+    #: up to 6 steps, sway for more
+    grid: Literal["auto", "uniform", "sway"] = "auto"
     #: w in v = v_u + w (v_c - v_u): 1 is the conditional branch alone
     cfg_scale_speech: float = 2.0
     cfg_scale_sound: float = 4.0

@@ -8,6 +8,8 @@ from collections.abc import Callable
 __all__ = ["GRIDS", "time_grid"]
 
 SWAY = -1.0
+#: up to so many steps `auto` is uniform: with fewer, those far from the noise become too long under sway
+FEW_STEPS = 6
 
 
 def _sway(t: float) -> float:
@@ -15,9 +17,12 @@ def _sway(t: float) -> float:
     return t + SWAY * (math.cos(math.pi / 2 * t) - 1 + t)
 
 
-GRIDS: dict[str, Callable[[float], float]] = {"uniform": lambda t: t, "sway": _sway}
+_GRIDS: dict[str, Callable[[float], float]] = {"uniform": lambda t: t, "sway": _sway}
+GRIDS = ("auto", *_GRIDS)
 
 
 def time_grid(num_steps: int, *, grid: str) -> list[float]:
-    """The num_steps + 1 times of a grid, from exactly 0 to exactly 1."""
-    return [0.0, *(GRIDS[grid](step / num_steps) for step in range(1, num_steps)), 1.0]
+    """The num_steps + 1 times of a grid, from exactly 0 to exactly 1. ``auto``: uniform for few steps, sway for more."""
+    if grid == "auto":
+        grid = "uniform" if num_steps <= FEW_STEPS else "sway"
+    return [0.0, *(_GRIDS[grid](step / num_steps) for step in range(1, num_steps)), 1.0]

@@ -142,8 +142,9 @@ def _cosine_transform(size: int) -> Tensor:
 def mel_filters(num_mels: int, *, n_fft: int, sample_rate: int) -> Tensor:
     """Triangular filters [num_mels, n_fft // 2 + 1] on the mel scale (2595 log10(1 + f / 700)); rows sum to 1."""
     top = 2595 * torch.log10(torch.tensor(1 + sample_rate / 2 / 700, dtype=torch.float64))
-    edges = 700 * (10 ** (torch.linspace(0, 1, num_mels + 2, dtype=torch.float64) * top / 2595) - 1)
-    bins = torch.linspace(0, sample_rate / 2, n_fft // 2 + 1, dtype=torch.float64)
+    # Not `linspace`: once a model of transformers was built on the meta device, torch no longer follows a default device there.
+    edges = 700 * (10 ** (torch.arange(num_mels + 2, dtype=torch.float64) / (num_mels + 1) * top / 2595) - 1)
+    bins = torch.arange(n_fft // 2 + 1, dtype=torch.float64) * (sample_rate / n_fft)
     # A filter narrower than a bin would be empty: every side is at least one bin wide.
     width = (edges[1:] - edges[:-1]).clamp_min(sample_rate / n_fft)
     rising = 1 - (edges[1:-1, None] - bins) / width[:-1, None]

@@ -187,3 +187,9 @@ def test_the_command_prints_the_size_for_the_hardware_that_it_is_told(light, mon
 def test_the_page_of_sizes_is_what_its_command_writes(monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
     assert importlib.import_module("sizes").page() == (ROOT / "docs" / "SIZES.md").read_text()
+
+
+def test_a_stage_is_counted_after_transformers_has_hidden_linspace_from_default_devices(monkeypatch):
+    plain = torch.linspace
+    monkeypatch.setattr(torch, "linspace", lambda *args, device="cpu", **options: plain(*args, device=device, **options))
+    assert size_of(config_of("tiny_vae")).total > 0
