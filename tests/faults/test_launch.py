@@ -26,7 +26,7 @@ class Launch:
 
     def __init__(self, run_dir: Path, *words: str) -> None:
         self.run_dir = run_dir
-        options = ("--nproc", "1", "--max-restarts", "5", "--heartbeat-timeout", "8", "trainer.heartbeat_seconds=0.1")
+        options = ("--nproc", "1", "--max-restarts", "5", "--heartbeat-timeout", "15", "trainer.heartbeat_seconds=0.1")
         self.process = subprocess.Popen(
             [sys.executable, "-m", "calm", "launch", *options, *words, f"run_dir={run_dir}"],
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT,

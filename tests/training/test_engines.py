@@ -32,7 +32,7 @@ def out(tmp_path_factory):
     launch(out, "alone=fsdp,max_steps=5", world_size=1)
     launch(
         out,
-        f"ddp=ddp,max_steps={STEPS},val_every_steps=5",
+        f"ddp=ddp,max_steps={STEPS},val_every_steps=5,rendered=1",
         f"fsdp=fsdp,max_steps={STEPS},val_every_steps=5,num_kept_checkpoints={STEPS},activation_checkpointing=layers,rendered=1",
         "poisoned=fsdp,max_steps=6,save_every_steps=6,poison=1",
         "bf16=fsdp,max_steps=2,precision=bf16-mixed",
