@@ -208,12 +208,19 @@ class _Tree:
             full = f"{path}.{key}" if path else str(key)
             if isinstance(value, Mapping) and value:
                 self.origins.pop(full, None)
-                merged[key] = self._merge(_kept(merged.get(key), value), value, path=full, origin=origin)
+                kept = _kept(merged.get(key), value)
+                if not kept:
+                    self._forget_below(merged.get(key), path=full)
+                merged[key] = self._merge(kept, value, path=full, origin=origin)
             else:
+                self._forget_below(merged.get(key), path=full)
                 merged[key] = value
-                self.origins = {k: o for k, o in self.origins.items() if not k.startswith(f"{full}.")}
                 self.origins[full] = origin
         return merged
+
+    def _forget_below(self, value: Any, *, path: str) -> None:
+        if isinstance(value, Mapping):
+            self.origins = {key: o for key, o in self.origins.items() if not key.startswith(f"{path}.")}
 
 
 def _kept(below: Any, above: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import functools
+import io
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -76,8 +79,7 @@ def shown(path: Path) -> str:
 def read_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML mapping. Raises ConfigError with file and line."""
     try:
-        content = OmegaConf.load(path)
-        values = OmegaConf.to_container(content, resolve=False)
+        values = copy.deepcopy(_read_text(path.read_text(encoding="utf-8")))
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else "?"
         raise ConfigError(f"The YAML cannot be read: {error.problem}", where=f"{shown(path)}, line {line}") from None
@@ -89,6 +91,12 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise ConfigError("The file must hold a mapping of keys", where=shown(path))
     _check_plain(values, where=shown(path))
     return values
+
+
+@functools.lru_cache(maxsize=256)
+def _read_text(text: str) -> Any:
+    """The plain values of a YAML text. A process that composes again and again reads the same few files."""
+    return OmegaConf.to_container(OmegaConf.load(io.StringIO(text)), resolve=False)
 
 
 def read_layer(path: Path, *, groups: Sequence[str]) -> Layer:
@@ -165,7 +173,7 @@ def _parse(word: str) -> tuple[str, Any]:
             hint="Quote values with spaces: 'trainer.prompts.speech=[one, two]'. Keys of groups are never added with + or removed with ~",
         )
     try:
-        value: Any = OmegaConf.to_container(OmegaConf.from_dotlist([f"value={text}"]), resolve=False)["value"]
+        value = copy.deepcopy(_read_word(text))
     except Exception as error:  # as in read_yaml
         problem = getattr(error, "problem", None) or str(error).split("\n")[0]
         raise ConfigError(
@@ -173,6 +181,11 @@ def _parse(word: str) -> tuple[str, Any]:
         ) from None
     _check_plain(value, where=f"{COMMAND_LINE}: {key}")
     return key, value
+
+
+@functools.lru_cache(maxsize=1024)
+def _read_word(text: str) -> Any:
+    return OmegaConf.to_container(OmegaConf.from_dotlist([f"value={text}"]), resolve=False)["value"]
 
 
 def _check_plain(value: Any, *, where: str) -> None:

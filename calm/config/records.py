@@ -74,7 +74,7 @@ class Reader:
 
     def record(self, schema: type, values: Any, *, path: str) -> Any:
         """Return ``schema(**values)``. Raises ConfigError for unknown, missing and ill-typed keys."""
-        hints = typing.get_type_hints(schema)
+        hints = _type_hints(schema)
         fields = [item.name for item in dataclasses.fields(schema)]
         self._check_keys(values, fields, path=path)
         values = {**default_values(schema), **values}
@@ -114,6 +114,8 @@ class Reader:
         return self._leaf(hint, value, path=path)
 
     def _leaf(self, hint: Any, value: Any, *, path: str) -> Any:
+        if _is_of_type(value, hint):
+            return typing.get_origin(hint)(value) if isinstance(value, list) else value
         if self._environment == "keep" and "${" in str(value) and _takes_any_text(hint):
             return Path(value) if hint is Path else value
         try:
@@ -158,8 +160,23 @@ class Reader:
         return f"{self._origin_of(path)}: {path}"
 
 
+def _is_of_type(value: Any, hint: Any) -> bool:
+    """Whether ``value`` is of type ``hint`` but for list or tuple. Most values are, and OmegaConf takes long to see it."""
+    if isinstance(value, str) and "${" in value:
+        return False
+    kind, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if kind is Literal:
+        return any(type(value) is type(option) and value == option for option in arguments)
+    if isinstance(value, list) and (kind is list or (kind is tuple and arguments[1:] == (...,))):
+        return all(_is_of_type(item, arguments[0]) and not isinstance(item, list) for item in value)
+    return hint in (bool, int, float, str) and type(value) is hint
+
+
 def _takes_any_text(hint: Any) -> bool:
     return hint in (str, Path, Any) or str in typing.get_args(hint)
+
+
+_type_hints = functools.cache(typing.get_type_hints)
 
 
 @functools.cache
