@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from calm._lightning import trainable
 
-__all__ = ["Part"]
+__all__ = ["Part", "linear_of"]
 
 
 class Part(nn.Module):
@@ -51,3 +51,15 @@ class Part(nn.Module):
 
     def configure_optimizers(self) -> Any:
         return torch.optim.AdamW(list(self.param_groups()), lr=self.learning_rate, betas=(0.9, 0.95))
+
+
+def linear_of(weight: Tensor, bias: Tensor | None = None, *, trained: bool = True) -> nn.Linear:
+    """A linear layer around ``weight`` [D', D], without numbers drawn for one that is replaced.
+
+    `nn.utils.skip_init` does as much, and imports sympy for it: half a second of the start of every command.
+    """
+    linear = nn.Linear(*reversed(weight.shape), bias=bias is not None, device="meta")
+    linear.weight = nn.Parameter(weight, requires_grad=trained)
+    if bias is not None:
+        linear.bias = nn.Parameter(bias, requires_grad=trained)
+    return linear

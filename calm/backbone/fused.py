@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from calm.backbone.attention import attend
 from calm.backbone.cache import Cache
 from calm.backbone.layers import Attention, FeedForward, RMSNorm, Rotary
+from calm.part import linear_of
 
 __all__ = ["fuse"]
 
@@ -90,6 +91,4 @@ _FUSED = {
 
 def _join(*linears: nn.Linear) -> nn.Linear:
     """One layer with the outputs of several of one input, one behind the other."""
-    joined = nn.utils.skip_init(nn.Linear, linears[0].in_features, sum(each.out_features for each in linears), bias=False)
-    joined.weight = nn.Parameter(torch.cat([each.weight.detach() for each in linears]), requires_grad=False)
-    return joined
+    return linear_of(torch.cat([each.weight.detach() for each in linears]), trained=False)

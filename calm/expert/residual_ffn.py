@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from calm.errors import ConfigError
+from calm.part import linear_of
 
 __all__ = ["ResidualFFN", "ResidualFFNConfig", "chosen_layers", "own_stream"]
 
@@ -34,10 +35,8 @@ class ResidualFFN(nn.Module):
 
     def __init__(self, dim: int, width: int, *, generator: torch.Generator) -> None:
         super().__init__()
-        # skip_init alone would put them on the CPU, whatever device a caller builds on.
-        home = torch.get_default_device()
-        self.gate_up_proj = nn.utils.skip_init(nn.Linear, dim, 2 * width, bias=False, device=home)
-        self.down_proj = nn.utils.skip_init(nn.Linear, width, dim, bias=False, device=home)
+        self.gate_up_proj = linear_of(torch.empty(2 * width, dim))
+        self.down_proj = linear_of(torch.empty(dim, width))
         nn.init.normal_(self.gate_up_proj.weight, std=0.02, generator=generator)
         nn.init.zeros_(self.down_proj.weight)
 

@@ -32,9 +32,9 @@ FORMS = {"torch": ".pt2", "onnx": ".onnx"}
 PACKAGES = {"torch": ("torch",), "onnx": ("torch", "onnx", "onnxscript", "onnxruntime")}
 FORMAT = 1
 MAX_ERROR = 1e-4
-#: latents of the clip that is traced, and of those that are compared; which axis may have any length
+#: latents of the clip that is traced, and of those that are compared; which axis may have which lengths
 TRACED, COMPARED = 12, (1, 3, 8, 61)
-SHAPES = {"latents": {1: torch.export.Dim("F", min=1, max=1_000_000)}}
+FRAMES_AXIS, MAX_FRAMES = 1, 1_000_000
 
 Run = Callable[[Tensor], Tensor]
 
@@ -100,9 +100,14 @@ def _shapes(vae: VAE) -> dict[str, Any]:
     }
 
 
+def _dynamic_shapes() -> dict[str, dict[int, Any]]:
+    """Built where it is needed: a `Dim` imports sympy, for which loading a model would wait half a second."""
+    return {"latents": {FRAMES_AXIS: torch.export.Dim("F", min=1, max=MAX_FRAMES)}}
+
+
 def _trace(decoder: nn.Module) -> torch.export.ExportedProgram:
     latents = torch.zeros(1, TRACED, len(decoder.mean))
-    return torch.export.export(decoder, (latents,), dynamic_shapes=SHAPES)
+    return torch.export.export(decoder, (latents,), dynamic_shapes=_dynamic_shapes())
 
 
 def _to_torch(decoder: nn.Module) -> tuple[bytes, Run]:
@@ -120,7 +125,7 @@ def _to_onnx(decoder: nn.Module) -> tuple[bytes, Run]:
         raise ConfigError(
             f"An export to ONNX needs the package {error.name}", where="form onnx", hint='pip install "audiocalm[export]"'
         ) from error
-    names = {"input_names": ["latents"], "output_names": ["audio"], "dynamic_shapes": SHAPES}
+    names = {"input_names": ["latents"], "output_names": ["audio"], "dynamic_shapes": _dynamic_shapes()}
     program = torch.onnx.export(_trace(decoder), **names, dynamo=True, external_data=False, verbose=False)
     content = program.model_proto.SerializeToString()
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from calm.errors import CheckpointError
+from calm.part import linear_of
 
 __all__ = ["PACKED", "Int8Linear", "MixedLinear", "PackedLinear", "missing"]
 
@@ -98,9 +99,7 @@ class Int8RowsLinear(Int8Linear):
     """
 
     def __init__(self, linear: nn.Linear) -> None:
-        wide = nn.utils.skip_init(nn.Linear, linear.in_features + 2, linear.out_features, bias=False)
-        wide.weight.data = F.pad(linear.weight.detach().float(), (0, 2))
-        super().__init__(wide)
+        super().__init__(linear_of(F.pad(linear.weight.detach().float(), (0, 2)), trained=False))
         self.in_features = linear.in_features
         self.register_buffer("bias", None if linear.bias is None else linear.bias.detach().float())
         self.register_buffer("ends", torch.tensor([1.0, -1.0]))
@@ -123,10 +122,8 @@ class MixedLinear(PackedLinear):
         # The largest power of two that divides the width, up to the group's size.
         self.group = min(_GROUP, linear.in_features & -linear.in_features)
         self.register_buffer("mix", _hadamard(self.group))
-        mixed = nn.utils.skip_init(nn.Linear, linear.in_features, linear.out_features, bias=False)
-        mixed.weight.data = (linear.weight.detach().float().unflatten(1, (-1, self.group)) @ self.mix).flatten(1)
-        mixed.bias = linear.bias
-        self.inner = kind(mixed)
+        weight = (linear.weight.detach().float().unflatten(1, (-1, self.group)) @ self.mix).flatten(1)
+        self.inner = kind(linear_of(weight, linear.bias, trained=False))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.inner((x.reshape(-1, self.group) @ self.mix).view(x.shape))
@@ -144,10 +141,9 @@ PACKED: dict[str, type[PackedLinear]] = {
 def missing(kind: str) -> str | None:
     """Return why layers of this kind cannot be used on this machine's CPU, or None where they compute what they should."""
     generator = torch.Generator().manual_seed(0)
-    linear = nn.utils.skip_init(nn.Linear, _WIDTH, _WIDTH)
     with torch.no_grad():
-        for parameter in linear.parameters():
-            parameter.normal_(generator=generator)
+        weight, bias = torch.randn(_WIDTH, _WIDTH, generator=generator), torch.randn(_WIDTH, generator=generator)
+        linear = linear_of(weight, bias, trained=False)
         x = torch.randn(4, _WIDTH, generator=generator)
         try:
             found, expected = PACKED[kind](linear)(x), linear(x)
