@@ -24,8 +24,13 @@ def python_files(*packages: str) -> list[Path]:
     return files
 
 
-def text_files() -> Iterator[Path]:
-    """Every text file of the project that a person writes."""
+@functools.cache
+def text_files() -> dict[Path, str]:
+    """Every text file of the project that a person writes, with its text."""
+    return {file: file.read_text(encoding="utf-8") for file in _text_files()}
+
+
+def _text_files() -> Iterator[Path]:
     for file in sorted([*ROOT.glob("*"), *(f for name in _WRITTEN for f in _below(ROOT / name))]):
         written = file.is_file() and file.suffix in _SUFFIXES and not _GENERATED & set(file.parts)
         if written and (file.parent != ROOT or not file.name.startswith(".")):
@@ -39,6 +44,12 @@ def _below(path: Path) -> list[Path]:
 @functools.cache
 def parse(file: Path) -> ast.Module:
     return ast.parse(file.read_text(encoding="utf-8"), filename=str(file))
+
+
+@functools.cache
+def nodes(file: Path) -> list[ast.AST]:
+    """Every node of a file's tree."""
+    return list(ast.walk(parse(file)))
 
 
 def place(file: Path, node: ast.AST | int) -> str:
@@ -56,6 +67,6 @@ def dotted(node: ast.AST) -> str:
 
 def calls(file: Path) -> Iterator[tuple[ast.Call, str]]:
     """Every call of a file, with the dotted name of what is called."""
-    for node in ast.walk(parse(file)):
+    for node in nodes(file):
         if isinstance(node, ast.Call):
             yield node, dotted(node.func)

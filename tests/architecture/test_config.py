@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import functools
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from calm import registry
 from calm.config import GROUPS, PARTS, SETTINGS, load_config
 from calm.config.layers import read_yaml
 from calm.config.schema import schema_of
+from tests.architecture.sources import nodes, python_files
 
 ROOT = Path(calm.__file__).parent
 CONF = ROOT.parent / "conf"
@@ -94,14 +96,16 @@ def test_no_key_is_an_orphan(group):
     """Every key of every schema is read as an attribute somewhere in the package."""
     kind, _, name = group.partition("/")
     fields = {field.name for field in dataclasses.fields(schema_of(kind, name or None))} - {"name"}
-    assert not fields - READ, f"{group}: nobody reads {sorted(fields - READ)}"
+    unread = fields - attributes_read()
+    assert not unread, f"{group}: nobody reads {sorted(unread)}"
 
 
-def _attributes_read() -> set[str]:
+@functools.cache
+def attributes_read() -> set[str]:
     """Names read as ``x.key``, and the prefixes of keys that are read by ``getattr(x, f"key_{task}")``."""
     read: set[str] = set()
-    for path in ROOT.rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
+    for file in python_files():
+        for node in nodes(file):
             if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
                 read.add(node.attr)
             elif isinstance(node, ast.Call) and getattr(node.func, "id", None) == "getattr":
@@ -117,6 +121,3 @@ def calm_tasks() -> list[str]:
     from calm.types import TASKS
 
     return [str(task) for task in TASKS]
-
-
-READ = _attributes_read()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.architecture.sources import CALM, calls, parse, place, python_files, text_files
+from tests.architecture.sources import CALM, calls, nodes, place, python_files, text_files
 
 # Written so that this file does not find itself.
 UNFINISHED = re.compile("TO" + r"DO|FIX" + r"ME|X" + "XX")
@@ -32,8 +32,8 @@ _PICKLES = re.compile(r"(dill|joblib|cloudpickle|shelve|marshal)(\.|$)|pickle\.(
 def lines_with(pattern: re.Pattern[str]) -> list[str]:
     return [
         place(file, number)
-        for file in text_files()
-        for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1)
+        for file, text in text_files().items()
+        for number, line in enumerate(text.splitlines(), start=1)
         if pattern.search(line)
     ]
 
@@ -46,17 +46,16 @@ def test_the_readers_of_this_test_see_the_whole_project():
 def test_no_line_has_a_tab_or_ends_in_spaces():
     offenders = [
         place(file, number)
-        for file in text_files()
+        for file, text in text_files().items()
         if file.name != "Makefile"
-        for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1)
+        for number, line in enumerate(text.splitlines(), start=1)
         if "\t" in line or line != line.rstrip()
     ]
     assert not offenders
 
 
 def test_every_file_ends_with_one_newline():
-    texts = {file: file.read_text(encoding="utf-8") for file in text_files()}
-    assert [str(f) for f, text in texts.items() if text and (not text.endswith("\n") or text.endswith("\n\n"))] == []
+    assert [str(f) for f, text in text_files().items() if text and (not text.endswith("\n") or text.endswith("\n\n"))] == []
 
 
 def test_nothing_is_left_unfinished():
@@ -119,7 +118,7 @@ def test_nothing_is_read_from_a_pickle():
     """`pickle.UnpicklingError` may be caught; nothing may be unpickled."""
     offenders = []
     for file in python_files():
-        for node in ast.walk(parse(file)):
+        for node in nodes(file):
             if isinstance(node, ast.Import | ast.ImportFrom):
                 module = getattr(node, "module", None)
                 names = {f"{module}.{alias.name}" if module else alias.name for alias in node.names}

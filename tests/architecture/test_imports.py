@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.architecture.sources import ROOT, parse, place, python_files
+from tests.architecture.sources import ROOT, nodes, parse, place, python_files
 
 
 def test_packages_import_from_lower_floors_only():
@@ -22,7 +22,7 @@ def test_imports_are_absolute():
     relative = [
         place(file, node)
         for file in python_files()
-        for node in ast.walk(parse(file))
+        for node in nodes(file)
         if isinstance(node, ast.ImportFrom) and node.level
     ]
     assert not relative

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 
-from tests.architecture.sources import ROOT, parse, place, python_files
+from tests.architecture.sources import ROOT, nodes, place, python_files
 
 MAX_FILE_LINES, MAX_FUNCTION_LINES = 300, 50
 
@@ -19,7 +19,7 @@ def test_no_function_is_longer_than_50_lines_beside_its_docstring():
     long = [
         f"{place(file, node)} {node.name}: {lines}"
         for file in python_files()
-        for node in ast.walk(parse(file))
+        for node in nodes(file)
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and (lines := _code_lines(node)) > MAX_FUNCTION_LINES
     ]
     assert not long
