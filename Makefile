@@ -20,8 +20,9 @@ demo: $(READY)
 	$(BIN)/calm demo
 
 # One OpenMP thread per worker: two threads beside a busy neighbour are several times slower than one.
+# Bytecode is kept, whatever the shell says: each of the suite's many processes would compile the sources again.
 test: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(READY)
 	$(BIN)/ruff check calm tests

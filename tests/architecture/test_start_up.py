@@ -36,6 +36,19 @@ import calm
 print(json.dumps({"opened": opened, "loaded": sorted(set(sys.modules) - before)}))
 """
 
+HELP = """
+import sys
+from calm.cli import main
+
+for verb in ("train", "doctor", "generate", "serve", "corpus", "shards", "consent", "detect", "components", "demo"):
+    sys.argv = ["calm", verb, "--help"]
+    try:
+        main()
+    except SystemExit as left:
+        assert not left.code, (verb, left.code)
+    assert not {"torch", "lightning"} & set(sys.modules), verb
+"""
+
 #: what training and judging need, and inference does not (requirements-inference.txt leaves them out)
 TRAINING_ONLY = (
     "diffusers",
@@ -141,11 +154,9 @@ def test_help_answers_within_a_second(tmp_path):
     assert any(seconds() < 1.0 for _ in range(3))
 
 
-@pytest.mark.parametrize("verb", ["train", "doctor", "generate", "serve", "corpus", "shards", "consent", "detect", "components", "demo"])
-def test_the_help_of_a_verb_loads_no_torch(verb, tmp_path):
-    shown = run(sys.executable, "-X", "importtime", "-m", "calm", verb, "--help", cwd=tmp_path)
-    assert "Usage" in shown.stdout
-    assert not {"torch", "lightning"} & {line.rpartition("|")[2].strip() for line in shown.stderr.splitlines()}
+def test_the_help_of_a_verb_loads_no_torch(tmp_path):
+    """In one process: the first verb that loads any is named."""
+    assert run(sys.executable, "-c", HELP, cwd=tmp_path).stdout.count("Usage") == 10
 
 
 def test_the_shipped_model_generates_where_only_inference_is_installed(tmp_path):
