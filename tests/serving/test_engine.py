@@ -50,7 +50,7 @@ def test_every_stream_of_a_mixed_company_is_the_clip_that_is_made_alone(mini):
 @pytest.mark.parametrize("block_sizes", [(1, 1, 1), (3, 3, 3), (4, 2, 4)])
 def test_either_model_and_any_block_size_can_be_shared(model, block_sizes):
     calm = AudioCALM(tiny_generator(model))
-    tasks, durations = ("speech", "sound", "music"), (0.1, 0.05, 0.08)
+    tasks, durations = ("speech", "sound", "music"), (0.06, 0.03, 0.05)
     options = [
         {"text": "one two", "task": task, "duration": seconds, "seed": 4, "block_size": size, "steps": 2}
         for task, seconds, size in zip(tasks, durations, block_sizes, strict=True)
