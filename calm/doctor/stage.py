@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from calm.config import RunConfig
-from calm.model.build import build_outline
+from calm.model.build import NoInitialization, build_outline
 from calm.model.checkpoint import without_weights
 from calm.part import Part
 from calm.types import Batch
@@ -56,7 +56,8 @@ def count_clip(config: RunConfig, *, has_adversary: bool, is_frozen: bool) -> St
     phase = {"adversary_start_step": 0 if has_adversary else NEVER, "freeze_encoder_step": 0 if is_frozen else None}
     # The stage cuts its crops by random numbers, which have no values here: the clip is as long as a crop.
     model = dataclasses.replace(config.model, crop_seconds=None, **phase)
-    root = build_outline(without_weights(dataclasses.replace(config, model=model))).to("meta").train()
+    with NoInitialization():
+        root = build_outline(without_weights(dataclasses.replace(config, model=model))).to("meta").train()
     seconds = config.model.crop_seconds or config.data.crop_seconds or config.data.max_seconds
     return _count(root, _clip(root, seconds=seconds))
 

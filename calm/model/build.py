@@ -20,7 +20,7 @@ from calm.vae import VAE
 if TYPE_CHECKING:
     from calm.config import RunConfig
 
-__all__ = ["build_model", "build_outline", "check_same", "load_pretrained"]
+__all__ = ["NoInitialization", "build_model", "build_outline", "check_same", "load_pretrained"]
 
 
 def build_model(config: RunConfig) -> Part:
@@ -39,7 +39,7 @@ def build_outline(config: RunConfig) -> Part:
     Nothing is downloaded for the backbone. For counting, before a run of any size.
     """
     vae = _build_vae(config)
-    with torch.device("meta"), _NoInitialization():
+    with torch.device("meta"), NoInitialization():
         root = _assembled(config, vae)
     return _filled(root, config)
 
@@ -72,14 +72,14 @@ def _filled(root: Part, config: RunConfig) -> Part:
 def load_pretrained(folder: str | Path) -> tuple[Part, RunConfig]:
     """Build the root of an exported model, by folder or shipped name, with its weights in float32."""
     config = load_config_of(folder)
-    with _NoInitialization():
+    with NoInitialization():
         root = build_model(config)
     load_into(root, folder)
     return root, config
 
 
-class _NoInitialization(TorchFunctionMode):
-    """Leaves out random initial weights that are about to be replaced, every one of them, by loaded ones."""
+class NoInitialization(TorchFunctionMode):
+    """Leaves out random initial weights that nothing will look at: loaded ones replace them all, or shapes suffice."""
 
     def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         kwargs = kwargs or {}

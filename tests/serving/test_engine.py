@@ -17,10 +17,10 @@ from tests.serving.conftest import heard
 
 MIXED = [
     {"text": "A bell rings.", "task": "sound", "duration": 0.56, "seed": 3},
-    {"text": "Good morning.", "task": "speech", "duration": 0.4, "seed": 1},
-    {"text": "Yes.", "task": "speech", "seed": 2, "max_seconds": 0.5},
+    {"text": "Good morning.", "task": "speech", "duration": 0.4, "seed": 1, "steps": 2},
+    {"text": "Yes.", "task": "speech", "seed": 2, "max_seconds": 0.5, "steps": 2},
     {"text": "A slow piano piece with strings.", "task": "music", "duration": 0.72, "seed": 1, "steps": 3},
-    {"text": "Rain.", "task": "sound", "duration": 0.4, "seed": 5, "cfg_scale": 1.0},
+    {"text": "Rain.", "task": "sound", "duration": 0.4, "seed": 5, "cfg_scale": 1.0, "steps": 2},
     {"text": "Wind.", "task": "sound", "duration": 0.4, "seed": 6, "solver": "midpoint", "steps": 2},
 ]
 
@@ -50,7 +50,7 @@ def test_every_stream_of_a_mixed_company_is_the_clip_that_is_made_alone(mini):
 @pytest.mark.parametrize("block_sizes", [(1, 1, 1), (3, 3, 3), (4, 2, 4)])
 def test_either_model_and_any_block_size_can_be_shared(model, block_sizes):
     calm = AudioCALM(tiny_generator(model))
-    tasks, durations = ("speech", "sound", "music"), (0.1, 0.05, 0.08)
+    tasks, durations = ("speech", "sound", "music"), (0.06, 0.03, 0.05)
     options = [
         {"text": "one two", "task": task, "duration": seconds, "seed": 4, "block_size": size, "steps": 2}
         for task, seconds, size in zip(tasks, durations, block_sizes, strict=True)
@@ -78,12 +78,12 @@ def test_a_model_of_few_steps_is_shared_by_requests_of_different_numbers_of_step
 def test_a_reader_is_told_of_every_piece_and_of_the_end(mini):
     told = threading.Semaphore(0)
     with Engine(mini) as engine:
-        stream = engine.submit("Rain.", task="sound", duration=0.4, notify=told.release)
+        stream = engine.submit("Rain.", task="sound", duration=0.4, steps=2, notify=told.release)
         pieces = []
         while not stream.ended:
             assert told.acquire(timeout=60)
             pieces += stream.take()
-    whole = alone(mini, text="Rain.", task="sound", duration=0.4).audio
+    whole = alone(mini, text="Rain.", task="sound", duration=0.4, steps=2).audio
     torch.testing.assert_close(torch.cat([piece.audio for piece in pieces], dim=-1), whole, rtol=0, atol=1e-4)
     assert len(pieces) > 1 and all(isinstance(piece, Waveform) for piece in pieces)
 
@@ -92,7 +92,7 @@ def test_sound_and_music_take_no_row_through_the_speech_expert_not_even_beside_s
     rows, expert = [], mini.model.expert
     forward = expert.forward
     monkeypatch.setattr(expert, "forward", lambda layer, x, task: rows.append(len(x)) or forward(layer, x, task))
-    ask = {"duration": 0.24, "cfg_scale": 1.0}
+    ask = {"duration": 0.24, "cfg_scale": 1.0, "steps": 1}
     with Engine(mini) as engine:
         for stream in [engine.submit("Rain.", task=task, **ask) for task in ("sound", "music", "sound")]:
             heard(stream)
