@@ -15,6 +15,7 @@ _torchaudio.install()
 if "PYTEST_XDIST_WORKER" not in os.environ:  # a worker has the folder of the process that started it
     _numba = tempfile.TemporaryDirectory(prefix="calm-tests-numba-")
     os.environ["NUMBA_CACHE_DIR"] = _numba.name
+    os.environ["NUMBA_OPT"] = "0"  # a third less time for what runs for milliseconds
 
 
 @pytest.fixture(autouse=True, scope="session")
