@@ -74,12 +74,13 @@ def tiny_generator(model: str = "ar_flow", *, expert: str = "speech_ffn", seed: 
     return root.eval()
 
 
-def tiny_few_steps() -> Generator:
-    """A tiny `head_flow` whose head knows averages of its flow."""
+def tiny_few_steps(branches: str = "conditional") -> Generator:
+    """A tiny `head_flow` whose head knows averages of its flow, and reads one or both branches."""
     root = tiny_generator("head_flow")
     with torch.random.fork_rng():
         torch.manual_seed(1)
-        root.head = build("head", {"name": "mlp", "output": "average_velocity", "width": 16, "num_blocks": 1}, dim=16, latent_dim=4)
+        head = {"name": "mlp", "output": "average_velocity", "branches": branches, "width": 16, "num_blocks": 1}
+        root.head = build("head", head, dim=16, latent_dim=4)
         randomize(root.head)
     return root.eval()
 

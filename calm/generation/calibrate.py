@@ -179,4 +179,5 @@ def _settings(model: Generator, sampler: SamplerConfig, *, seeds: range) -> Sett
         cfg_scale=(sampler.cfg_scale_speech,) * len(seeds),
         temperature=(sampler.temperature_speech,) * len(seeds),
         seeds=tuple(seeds),
+        reads_both=model.head.reads_both,
     )

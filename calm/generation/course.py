@@ -34,10 +34,13 @@ class Settings:
     temperature: tuple[float, ...]
     seeds: tuple[int, ...]
     max_blocks: int | None = None
+    #: the head reads both branches, though guidance is in its weights
+    reads_both: bool = False
 
     @property
     def guided(self) -> bool:
-        return any(scale != 1 for scale in self.cfg_scale)
+        """Whether there is an unconditional branch."""
+        return self.reads_both or any(scale != 1 for scale in self.cfg_scale)
 
 
 @dataclass(frozen=True, kw_only=True)

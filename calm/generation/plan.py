@@ -124,6 +124,7 @@ def make_plan(
             temperature=tuple(r.temperature for r in requests),
             seeds=tuple(r.seed for r in requests),
             max_blocks=_max_blocks(requests, history, block_size=block_size),
+            reads_both=model.head.reads_both,
         ),
         stop_threshold=sampler.stop_threshold,
         self_check=sampler if call.duration is None and call.task in sampler.self_check else None,

@@ -17,13 +17,17 @@ class FlowHead(Part):
 
     #: whether it predicts averages of the velocity over a span of time
     averages: bool = False
+    #: whether it reads the unconditional state as well, so that guidance can be in its weights
+    reads_both: bool = False
     #: submodules that see times alone, one row a block
     timed: tuple[str, ...] = ()
     #: submodules without effect at first, which weights of a head without them may lack
     grown: tuple[str, ...] = ()
 
     @abstractmethod
-    def forward(self, hidden: Tensor, *, noisy: Tensor, time: Tensor, span: Tensor | None = None) -> Tensor:
+    def forward(
+        self, hidden: Tensor, *, noisy: Tensor, time: Tensor, span: Tensor | None = None, bare: Tensor | None = None
+    ) -> Tensor:
         """Predict the velocity x - eps of rectified flow (Liu et al., 2022), or its average over a span.
 
         Args:
@@ -34,12 +38,14 @@ class FlowHead(Part):
                 computed once a block.
             span: r - t, shaped as ``time``, only where ``averages``: u(x_t, t, r) with x_r = x_t + (r - t) u along the
                 flow (MeanFlow, Geng et al., 2025). None is a span of 0, the velocity itself.
+            bare: state of the unconditional branch, shaped as ``hidden``, only where ``reads_both``.
 
         Returns: velocity [..., K, C].
         """
 
-    def read(self, hidden: Tensor) -> Tensor:
-        """What the steps of an ODE share of the state of the backbone; given to ``step`` in its place."""
+    def read(self, hidden: Tensor, bare: Tensor | None = None) -> Tensor:
+        """What the steps of an ODE share of the states of the backbone; given to ``step`` in their place."""
+        assert bare is None, "this head reads one state"
         return hidden
 
     def step(self, state: Tensor, *, noisy: Tensor, time: Tensor, span: Tensor | None = None) -> Tensor:

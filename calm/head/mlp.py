@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from calm.errors import ConfigError
 from calm.head.base import FlowHead, TimeEmbedding, modulate
 from calm.registry import register
 
@@ -43,6 +44,16 @@ class MLPHead(FlowHead):
         num_blocks: int = 4
         #: "average_velocity" takes a span of time besides, for generation in a few steps (objective `mean_flow`)
         output: Literal["velocity", "average_velocity"] = "velocity"
+        #: "both" reads the state of the unconditional branch besides, on which averages of a guided flow depend
+        branches: Literal["conditional", "both"] = "conditional"
+
+        def __post_init__(self) -> None:
+            if self.branches == "both" and self.output != "average_velocity":
+                raise ConfigError(
+                    "A head of both branches has its guidance in its averages",
+                    where="head.branches: both",
+                    allowed="with head.output: average_velocity, or branches: conditional",
+                )
 
     def __init__(self, config: Config, *, dim: int, latent_dim: int) -> None:
         super().__init__()
@@ -54,18 +65,24 @@ class MLPHead(FlowHead):
         self.out = nn.Linear(config.width, latent_dim)
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
-        self.averages = config.output == "average_velocity"
+        self.averages, self.reads_both = config.output == "average_velocity", config.branches == "both"
         if self.averages:
             self.span, self.grown = TimeEmbedding(config.width), ("span",)
             self.timed = ("time", "span")
             nn.init.zeros_(self.span.mlp[-1].weight)
             nn.init.zeros_(self.span.mlp[-1].bias)
+        if self.reads_both:
+            self.bare, self.grown = nn.Linear(dim, config.width, bias=False), (*self.grown, "bare")
+            nn.init.zeros_(self.bare.weight)
 
-    def forward(self, hidden: Tensor, *, noisy: Tensor, time: Tensor, span: Tensor | None = None) -> Tensor:
-        return self.step(self.read(hidden), noisy=noisy, time=time, span=span)
+    def forward(
+        self, hidden: Tensor, *, noisy: Tensor, time: Tensor, span: Tensor | None = None, bare: Tensor | None = None
+    ) -> Tensor:
+        return self.step(self.read(hidden, bare), noisy=noisy, time=time, span=span)
 
-    def read(self, hidden: Tensor) -> Tensor:
-        return self.condition(hidden)
+    def read(self, hidden: Tensor, bare: Tensor | None = None) -> Tensor:
+        state = self.condition(hidden)
+        return state if bare is None else state + self.bare(bare)
 
     def step(self, state: Tensor, *, noisy: Tensor, time: Tensor, span: Tensor | None = None) -> Tensor:
         condition = state + self.time(time)

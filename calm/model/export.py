@@ -172,12 +172,16 @@ def _velocities(model: Generator) -> list[tuple[str, Tensor]]:
         reference=torch.randn(count, NUM_REFERENCE, channels, generator=random),
         num_reference=torch.full((count,), NUM_REFERENCE),
     )
+    copies = 1
+    if model.head.reads_both:
+        prompt, copies = Prompt.stack(prompt, prompt.without_conditions()), 2
     branch, found, stops = model.open(prompt, block_size=size), [], []
     for _ in range(2):
         for time in (0.0, 0.5, 0.9):
-            noisy = torch.randn(count, size, channels, generator=random)
-            found.append(branch.velocity(noisy, torch.full((count,), time)))
-        stops.append(branch.append(torch.randn(count, size, channels, generator=random)))
+            noisy = torch.randn(count, size, channels, generator=random).repeat(copies, 1, 1)
+            found.append(branch.velocity(noisy, torch.full((copies * count,), time))[:count])
+        block = torch.randn(count, size, channels, generator=random)
+        stops.append(branch.append(block.repeat(copies, 1, 1))[:count])
     return [("velocity", torch.stack(found)), ("stop logit", torch.stack(stops))]
 
 

@@ -20,6 +20,7 @@ from calm.head import FlowHead
 from calm.model.branch import Branch, fill, filling, frame_times
 from calm.model.flow import Targets, block_times
 from calm.model.generator import Generator, GeneratorConfig
+from calm.model.halves import Halves
 from calm.model.prompt import Prompt
 from calm.model.rollout import JointRollout, Rollout
 from calm.registry import register
@@ -85,19 +86,23 @@ class HeadFlow(Generator):
         *,
         block_size: int,
         span: Tensor | None = None,
+        bare: Tensor | None = None,
         head: FlowHead | None = None,
     ) -> Tensor:
         """Head over all blocks and noisy copies: hidden [B, F, D], noisy [B, M, F, C] -> velocity [B, M, F, C].
 
-        ``time`` and ``span``: [B, M, F], one value a block. ``head`` stands in for the model's own.
+        ``time`` and ``span``: [B, M, F], one value a block. ``bare``: states of the unconditional branch, for a head
+        that reads both. ``head`` stands in for the model's own.
         """
         k = block_size
-        spans = {} if span is None else {"span": block_times(span, k)}
+        given = {} if span is None else {"span": block_times(span, k)}
+        if bare is not None:
+            given["bare"] = repeat(bare, "b (n k) d -> b m n k d", k=k, m=noisy.shape[1])
         velocity = (head or self.head)(
             repeat(hidden, "b (n k) d -> b m n k d", k=k, m=noisy.shape[1]),
             noisy=rearrange(noisy, "b m (n k) c -> b m n k c", k=k).to(hidden.dtype),
             time=block_times(time, k),
-            **spans,
+            **given,
         )
         return rearrange(velocity, "b m n k c -> b m (n k) c")
 
@@ -116,19 +121,27 @@ class HeadFlowBranch(Branch):
 
     Args:
         hidden: states [B, K, D] of the backbone that condition the current block.
+        sizes: rows of each of the branches that it joins; all are one branch by default.
     """
 
-    def __init__(self, model: HeadFlow, rollout: Rollout | JointRollout, hidden: Tensor) -> None:
+    def __init__(
+        self, model: HeadFlow, rollout: Rollout | JointRollout, hidden: Tensor, *, sizes: Sequence[int] | None = None
+    ) -> None:
         self.model, self.rollout, self.hidden = model, rollout, hidden
+        self._halves = Halves(sizes or [len(hidden)], like=hidden) if model.head.reads_both else None
         self._state: Tensor | None = None
 
     def velocity(self, noisy: Tensor, time: Tensor, span: Tensor | None = None) -> Tensor:
+        halves, head = self._halves, self.model.head
         if self._state is None:
-            self._state = self.model.head.read(self.hidden)
+            self._state = head.read(self.hidden) if halves is None else head.read(*halves.split(self.hidden))
+        if halves is not None:
+            noisy, time, span = (None if x is None else halves.conditional(x) for x in (noisy, time, span))
         frames = {"time": frame_times(noisy, time)}
         if span is not None:
             frames["span"] = frame_times(noisy, span)
-        return self.model.head.step(self._state, noisy=noisy.to(self.hidden.dtype), **frames)
+        velocity = head.step(self._state, noisy=noisy.to(self.hidden.dtype), **frames)
+        return velocity if halves is None else halves.for_all(velocity)
 
     def append(self, block: Tensor, *, time: Tensor | float = 1.0) -> Tensor:
         self.hidden = self.rollout.run(self.model.embed_audio(block, frame_times(block, time), segment=CLEAN_SEGMENT))
@@ -143,8 +156,8 @@ class _JointBranch(HeadFlowBranch):
     def __init__(self, model: HeadFlow, branches: Sequence[HeadFlowBranch]) -> None:
         rollouts, hidden = [branch.rollout for branch in branches], torch.cat([branch.hidden for branch in branches])
         self._branches, self._count = tuple(branches), filling(len(hidden), hidden.shape[1])
-        rollout = JointRollout(model, rollouts, num_filling=self._count)
-        super().__init__(model, rollout, fill(hidden, self._count))
+        rollout, sizes = JointRollout(model, rollouts, num_filling=self._count), [len(branch.hidden) for branch in branches]
+        super().__init__(model, rollout, fill(hidden, self._count), sizes=sizes)
 
     def velocity(self, noisy: Tensor, time: Tensor, span: Tensor | None = None) -> Tensor:
         given = [fill(x, self._count) for x in (noisy, time, span) if x is not None]

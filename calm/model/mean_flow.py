@@ -105,7 +105,8 @@ class MeanFlow(Objective):
 
             states = trajectory(velocity, targets.noise.float() * temperature.sqrt(), times)
             starts, target, time, span = average_velocities(states, times, num_steps=settings.num_steps)
-        predicted = model.read(hidden, starts, time, span=span, block_size=k)
+        both = {"bare": bare} if model.head.reads_both else {}
+        predicted = model.read(hidden, starts, time, span=span, block_size=k, **both)
         positive = model.config.stop_positive_weight
         return targets.terms(predicted, stop_logits, idle, positive_weight=positive, target=target, time=time)
 

@@ -29,8 +29,8 @@ _DEFAULT = "fp16"
 _DECODER = "fp16"
 #: parts whose layers stay in float32: times, and log-magnitudes, of which all that is heard is a multiple
 _EXACT = (TimeEmbedding, Envelope)
-#: layers whose input has a few large channels: the product of gate and projection, and the state that the head reads
-_UNEVEN_INPUT = ("down_proj", "condition")
+#: layers whose input has a few large channels: the product of gate and projection, and the states that the head reads
+_UNEVEN_INPUT = ("down_proj", "condition", "bare")
 
 _log = logging.getLogger(__name__)
 

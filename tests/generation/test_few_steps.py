@@ -14,9 +14,9 @@ from tests.factory import tiny_few_steps, tiny_generator
 UNGUIDED = {f"cfg_scale_{task}": 1.0 for task in ("speech", "sound", "music")}
 
 
-@pytest.fixture(scope="module")
-def few():
-    return AudioCALM(tiny_few_steps(), sampler=SamplerConfig(solver="average", num_steps=2, **UNGUIDED))
+@pytest.fixture(scope="module", params=["conditional", "both"])
+def few(request):
+    return AudioCALM(tiny_few_steps(request.param), sampler=SamplerConfig(solver="average", num_steps=2, **UNGUIDED))
 
 
 def test_one_step_of_averages_is_the_noise_and_the_average_over_all_time():
@@ -34,7 +34,7 @@ def test_one_step_of_averages_is_the_noise_and_the_average_over_all_time():
     assert asked == [(0.0, 1.0), (0.0, 0.5), (0.5, 0.5)]
 
 
-def test_a_block_costs_one_pass_of_the_head_for_each_step_and_one_branch(few):
+def test_a_block_costs_one_pass_of_the_head_for_each_step_whichever_branches_it_reads(few):
     passes = []
     hook = few.model.head.out.register_forward_hook(lambda module, given, output: passes.append(len(output)))
     few.generate("Rain.", task="sound", duration=0.008, steps=4)

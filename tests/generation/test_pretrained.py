@@ -239,3 +239,13 @@ def test_a_base_that_has_changed_or_is_gone_is_refused(shipped, changed):
     shutil.copytree(shipped / "other", shipped / "mini")
     with pytest.raises(CheckpointError, match="The base is not the one that this model was exported with"):
         AudioCALM.from_pretrained("changed")
+
+
+def test_a_head_of_both_branches_is_exported_and_loads(shipped, tmp_path):
+    head = ["head=mlp_tiny", "head.output=average_velocity", "head.branches=both"]
+    config = load_config(["model=head_flow", "vae=tiny", "backbone=tiny", "expert=speech_ffn", *head])
+    model = build_model(config)
+    torch.nn.init.normal_(model.head.bare.weight)
+    save_pretrained(tmp_path / "run", model=model, config=config)
+    export(tmp_path / "run", shipped / "few", name="few")
+    torch.testing.assert_close(load_pretrained("few")[0].head.bare.weight, model.head.bare.weight, rtol=1e-3, atol=1e-5)

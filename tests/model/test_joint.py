@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from calm.model.prompt import Prompt
 from tests.factory import tiny_few_steps, tiny_generator, tiny_prompt
 
 K = 3
@@ -56,3 +57,25 @@ def test_every_row_of_a_joined_branch_has_a_span_of_its_own():
     torch.testing.assert_close(found, torch.cat(alone), rtol=0, atol=1e-9)
     torch.testing.assert_close(found[2:], without, rtol=0, atol=1e-9)
     assert not torch.allclose(root.join(branches).velocity(noisy, time), found)
+
+
+def test_a_head_of_both_branches_reads_the_two_states_of_every_request_alike_in_any_company():
+    root = tiny_few_steps("both").double()
+    # Two requests, then one: of each branch conditional rows, then unconditional ones.
+    prompts = [tiny_prompt(root, tasks, num_text=[5] * len(tasks), num_reference=[0] * len(tasks)) for tasks in ([0, 1], [2])]
+    noisy = torch.randn(3, K, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    time, span = torch.tensor([[0.0, 0.5, 0.25], [1.0, 0.5, 0.5]], dtype=torch.float64)
+    rows = torch.tensor([0, 1, 0, 1, 2, 2])
+    with torch.no_grad():
+        branches = [root.open(Prompt.stack(prompt, prompt.without_conditions()), block_size=K) for prompt in prompts]
+        found = root.join(branches).velocity(noisy[rows], time[rows], span[rows])
+        alone = [
+            branch.velocity(noisy[part], time[part], span[part])
+            for branch, part in zip(branches, rows.split([4, 2]), strict=True)
+        ]
+        states, bare = (torch.cat([branch.hidden.chunk(2)[half] for branch in branches]) for half in (0, 1))
+        frames = {"noisy": noisy, "time": time[:, None], "span": span[:, None]}
+        by_hand, one_branch = root.head(states, bare=bare, **frames), root.head(states, **frames)
+    torch.testing.assert_close(found, by_hand[rows], rtol=0, atol=1e-9)
+    torch.testing.assert_close(found, torch.cat(alone), rtol=0, atol=1e-9)
+    assert not torch.allclose(one_branch, by_hand)

@@ -19,15 +19,17 @@ from tests.factory import tiny_batch, tiny_generator
 
 TINY = ["model=head_flow", "vae=tiny", "backbone=tiny", "expert=speech_ffn"]
 PLAIN, AVERAGES = ["head=mlp_tiny"], ["head=mlp_tiny", "head.output=average_velocity"]
+BOTH = [*AVERAGES, "head.branches=both"]
 
 
-def learner(*, seed: int = 0, **choices):
+def learner(*, seed: int = 0, branches: str = "conditional", **choices):
     """A tiny model whose every layer matters, with a head that knows averages, ready to be distilled."""
     root = tiny_generator("head_flow", seed=seed)
     with torch.random.fork_rng():
-        head = build("head", {"name": "mlp", "output": "average_velocity", "width": 32, "num_blocks": 2}, dim=16, latent_dim=4)
+        choice = {"name": "mlp", "output": "average_velocity", "branches": branches, "width": 32, "num_blocks": 2}
+        head = build("head", choice, dim=16, latent_dim=4)
         for name, parameter in head.named_parameters():
-            if not name.startswith("span."):
+            if not name.startswith(("span.", "bare.")):
                 parameter.data = 0.2 * torch.randn_like(parameter)
     root.head = head
     root.objective = MeanFlow(MeanFlow.Config(**choices))
@@ -54,18 +56,21 @@ def test_steps_by_averages_end_where_the_trajectory_ends(num_steps):
         assert {(i, i + 8 // number) for i in range(0, 8, 8 // number)} <= set(pairs)
 
 
-def test_a_head_that_has_grown_starts_as_the_head_it_was(tmp_path):
+@pytest.mark.parametrize("words", [AVERAGES, BOTH], ids=["one branch", "both branches"])
+def test_a_head_that_has_grown_starts_as_the_head_it_was(tmp_path, words):
     config = load_config([*TINY, *PLAIN])
     plain = build_model(config)
     torch.nn.init.normal_(plain.head.out.weight)
     save_pretrained(tmp_path, model=plain, config=config)
-    grown = build_model(load_config([*TINY, *AVERAGES, f"pretrained_ckpt_path={tmp_path}"]))
+    grown = build_model(load_config([*TINY, *words, f"pretrained_ckpt_path={tmp_path}"]))
     hidden, noisy = torch.randn(2, 1, plain.backbone.dim), torch.randn(2, 1, plain.vae.latent_dim)
     time, span = torch.rand(2, 1), torch.rand(2, 1)
     expected = plain.head(hidden, noisy=noisy, time=time)
     assert expected.abs().max() > 0.1
     assert torch.equal(grown.head(hidden, noisy=noisy, time=time, span=span), expected)
     assert torch.equal(grown.head(hidden, noisy=noisy, time=time), expected)
+    if words is BOTH:
+        assert torch.equal(grown.head(hidden, noisy=noisy, time=time, bare=torch.randn_like(hidden)), expected)
 
 
 def test_one_step_of_the_teacher_without_guidance_is_known_at_the_start():
@@ -106,8 +111,17 @@ def test_only_the_head_learns_and_the_teacher_stays_and_is_not_saved():
     assert not [name for name in root.state_dict() if "teacher" in name]
 
 
-def test_after_training_one_step_lands_nearer_to_the_end_of_the_guided_flow_than_a_step_of_euler():
-    root, batch = learner(), tiny_batch([0, 1, 2], frames=12)
+def test_a_head_of_both_branches_learns_from_the_unconditional_state():
+    root = learner(branches="both")
+    errors(root, tiny_batch([0, 1, 2])).backward()
+    assert root.head.bare.weight.grad.abs().max() > 1e-6
+    with pytest.raises(ConfigError, match=r"both branches(.|\n)*average_velocity"):
+        load_config([*TINY, *PLAIN, "head.branches=both"])
+
+
+@pytest.mark.parametrize("branches", ["conditional", "both"])
+def test_after_training_one_step_lands_nearer_to_the_end_of_the_guided_flow_than_a_step_of_euler(branches):
+    root, batch = learner(branches=branches), tiny_batch([0, 1, 2], frames=12)
     first = errors(root, batch, seed=99).detach()
     optimizer = torch.optim.Adam(root.head.parameters(), 3e-3)
     for step in range(60):

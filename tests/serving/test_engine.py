@@ -62,9 +62,10 @@ def test_either_model_and_any_block_size_can_be_shared(model, block_sizes):
         torch.testing.assert_close(found, alone(calm, **request).audio, rtol=0, atol=1e-5)
 
 
-def test_a_model_of_few_steps_is_shared_by_requests_of_different_numbers_of_steps():
+@pytest.mark.parametrize("branches", ["conditional", "both"])
+def test_a_model_of_few_steps_is_shared_by_requests_of_different_numbers_of_steps(branches):
     unguided = {f"cfg_scale_{task}": 1.0 for task in ("speech", "sound", "music")}
-    calm = AudioCALM(tiny_few_steps(), sampler=SamplerConfig(solver="average", **unguided))
+    calm = AudioCALM(tiny_few_steps(branches), sampler=SamplerConfig(solver="average", **unguided))
     options = [
         {"text": "one two", "task": task, "duration": seconds, "seed": 4, "steps": steps}
         for task, seconds, steps in (("speech", 0.1, 1), ("sound", 0.05, 4), ("music", 0.08, 2), ("speech", 0.06, 2))
