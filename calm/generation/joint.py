@@ -12,6 +12,7 @@ from calm.generation.guidance import GUIDANCE
 from calm.generation.solver import Point, solve, trajectory
 from calm.model.branch import Branch
 from calm.model.generator import Generator
+from calm.model.halves import pair_rows
 
 __all__ = ["advance"]
 
@@ -68,18 +69,13 @@ class _Cohort:
         self.trajectory = trajectory(self.noise(), num_steps=settings.num_steps, solver=solver, grid=grid)
         self.guided, self.interval = settings.guided, settings.guidance_interval
         self.rule = GUIDANCE[settings.guidance]
-        sizes = [len(course) for course in courses]
         scales = [scale for course in courses for scale in course.settings.cfg_scale]
         self.scale = torch.tensor(scales, device=like.device, dtype=dtype)[:, None, None]
         times = [course.settings.history_time for course in courses for _ in range(self.num_branches * len(course))]
         self.history_time = torch.tensor(times, device=like.device, dtype=dtype)
-        # Rows of the branch, course by course: conditional, then unconditional.
-        pairs = [rows.repeat(self.num_branches) for rows in torch.arange(sum(sizes)).split(sizes)]
-        self._source = torch.cat(pairs).to(like.device)
-        order = torch.arange(len(self._source)).split([self.num_branches * size for size in sizes])
-        halves = [rows.chunk(self.num_branches) for rows in order]
-        self._conditional = torch.cat([half[0] for half in halves]).to(like.device)
-        self._unconditional = torch.cat([half[-1] for half in halves]).to(like.device)
+        if self.guided:
+            rows = (numbers.to(like.device) for numbers in pair_rows(self.sizes))
+            self._conditional, self._unconditional, self._source = rows
 
     def noise(self, *, ahead: int = 0) -> Tensor:
         """What the current blocks, or those ahead, start from, [B, K, C]."""
@@ -96,7 +92,7 @@ class _Cohort:
 
     @property
     def num_rows(self) -> int:
-        return len(self._source)
+        return sum(self.sizes)
 
     def for_branches(self, x: Tensor) -> Tensor:
         """With guidance the conditional and the unconditional branch share every pass."""

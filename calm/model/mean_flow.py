@@ -105,8 +105,8 @@ class MeanFlow(Objective):
 
             states = trajectory(velocity, targets.noise.float() * temperature.sqrt(), times)
             starts, target, time, span = average_velocities(states, times, num_steps=settings.num_steps)
-        both = {"bare": bare} if model.head.reads_both else {}
-        predicted = model.read(hidden, starts, time, span=span, block_size=k, **both)
+        unguided = bare if model.head.reads_both else None
+        predicted = model.read(hidden, starts, time, span=span, bare=unguided, block_size=k)
         positive = model.config.stop_positive_weight
         return targets.terms(predicted, stop_logits, idle, positive_weight=positive, target=target, time=time)
 
