@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import resource
 import runpy
 import socket
 import sys
@@ -18,7 +19,7 @@ from typing import Any
 
 import torch
 
-__all__ = ["PROCESSES", "calm", "free_port", "python", "run", "run_all", "start"]
+__all__ = ["PROCESSES", "calm", "free_port", "processor_seconds", "python", "run", "run_all", "start"]
 
 #: The last call of a process decides what its server imports, and so there is one for the whole suite.
 PROCESSES = multiprocessing.get_context("forkserver")
@@ -92,3 +93,11 @@ def _run(target: Callable[..., object], args: tuple, folder: Path, log: Path, en
     os.environ.update(environ)
     torch.set_num_threads(1)
     target(*args)
+
+
+def processor_seconds(work: Callable[[], object]) -> float:
+    """What the child processes of ``work`` took of the processor: busy neighbours on the machine do not change it."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    work()
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import subprocess
 import sys
 import tomllib
@@ -13,6 +12,7 @@ import pytest
 
 import calm
 from tests.architecture.sources import CALM, ROOT
+from tests.processes import processor_seconds
 
 PUBLIC = [
     "AudioCALM",
@@ -143,15 +143,10 @@ def test_import_calm_opens_and_loads_nothing_but_itself(tmp_path):
 
 
 def test_help_answers_within_a_second(tmp_path):
-    """In seconds of processor time, which busy neighbours on the machine do not change."""
-
-    def seconds() -> float:
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    def ask() -> None:
         assert "Usage" in run(sys.executable, "-m", "calm", "--help", cwd=tmp_path).stdout
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
-    assert any(seconds() < 1.0 for _ in range(3))
+    assert any(processor_seconds(ask) < 1.0 for _ in range(3))
 
 
 def test_the_help_of_a_verb_loads_no_torch(tmp_path):
