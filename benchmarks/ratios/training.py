@@ -35,11 +35,15 @@ class PlainModel(nn.Module):
         super().__init__()
         self.body, self.enter, self.leave = body, nn.Linear(latent_dim, body.dim), nn.Linear(body.dim, latent_dim)
 
+    def loss(self, latents: Tensor) -> Tensor:
+        """Mean squared error of the next latent, for latents [B, T, C]."""
+        positions = torch.arange(latents.shape[1], device=latents.device).expand(len(latents), -1)
+        hidden = self.body(self.enter(latents), positions=positions, cache=CausalAttention())
+        return F.mse_loss(self.leave(hidden)[:, :-1], latents[:, 1:])
+
     def step(self, latents: Tensor) -> None:
         self.zero_grad(set_to_none=True)
-        positions = torch.arange(latents.shape[1]).expand(len(latents), -1)
-        hidden = self.body(self.enter(latents), positions=positions, cache=CausalAttention())
-        F.mse_loss(self.leave(hidden)[:, :-1], latents[:, 1:]).backward()
+        self.loss(latents).backward()
 
 
 def flow_step(root: ARFlow, latents: Tensor, *, num_copies: int) -> Callable[[], None]:

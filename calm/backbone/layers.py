@@ -17,7 +17,7 @@ from calm.backbone.cache import Cache
 __all__ = ["Layer", "RMSNorm", "Rotary", "rotary"]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)  # hashed by identity: torch.compile hashes what it sees called
 class Rotary:
     """Cosines and sines of rotary angles, both [B, 1, N, d/2]."""
 

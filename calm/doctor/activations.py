@@ -9,14 +9,14 @@ the residual stream are in (4, also under autocast). For every row of the sequen
     norms of q, k  e (Q + K); on a CPU n (2 Q + 2 K)
     rotary         4 d in a mixed precision (casts of cosines and sines)
     attention      fused:     e (2 Q + 2 K), and the mask as numbers, e N (not with FlexAttention); on a CPU e Q more
-                   products:  e (4 Q + H N) + N: what a CPU does in bfloat16, and CUDA with a dense mask and grouped heads
+                   products:  e (4 Q + H N) + N: what a CPU does in bfloat16
     FFN            e (D + 4 F), in a mixed precision e D more
     expert         e (D + 4 E), for the rows of speech alone
 
 Beside the layers: the embedding of audio rows e C, that of times e (256 + 2 D) for each noisy block, the final norm,
 the head (a formula for each head), the stop head 8 D, the targets. Counts of the CPU were compared with the tensors that autograd saves
-(tests/doctor/test_activations.py). Those of CUDA follow the kernels' definitions and are compared only by a test that
-needs a GPU.
+(tests/doctor/test_activations.py). Those of CUDA follow the kernels' definitions and were compared on an H200 with torch
+2.11, where grouped heads under a dense mask are fused as well (docs/SPEED.md).
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def activation_bytes(
     copies = config.num_noisy_copies
     audio = shape.frames * (1 + copies if in_backbone else 1)
     rows = shape.prefix + audio + (0 if in_backbone else max(config.block_sizes))
-    kernel = _kernel(root, body, precision, device=device)
+    kernel = _kernel(root, rows, precision, device=device)
     # Layers at once, besides the inputs that the others keep.
     whole, inputs = (1, body.num_layers) if recompute == "layers" else (body.num_layers, 0)
     per_row = whole * _layer(body, rows, precision, kernel=kernel, on_cpu=device == "cpu") + inputs * n * dim
@@ -112,12 +112,10 @@ def _body(root: Generator) -> _Body | None:
     )
 
 
-def _kernel(root: Generator, body: _Body, precision: Precision, *, device: str) -> str:
-    if root.config.kernel(device) == "flex":
+def _kernel(root: Generator, rows: int, precision: Precision, *, device: str) -> str:
+    if root.config.kernel(device, num_rows=rows) == "flex":
         return "flex"
-    if device == "cpu":
-        return "products" if precision.products == 2 else "fused"
-    return "fused" if body.query == body.key else "products"
+    return "products" if device == "cpu" and precision.products == 2 else "fused"
 
 
 def _layer(body: _Body, rows: int, precision: Precision, *, kernel: str, on_cpu: bool) -> float:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 
 import torch
+from torch import Tensor
 
 from calm.backbone.fixed_cache import FixedCache
 from calm.errors import ConfigError
@@ -31,7 +33,12 @@ def compile_passes(model: Generator, *, backend: str = "inductor") -> Generator:
             hint="install one (Debian: g++), or leave --compile out",
         )
     graphs = {"mode": "reduce-overhead"} if on_cuda and backend == "inductor" else {}
-    compiled = lambda function: torch.compile(function, dynamic=False, backend=backend, **graphs)  # noqa: E731
+
+    def compiled(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        fast = torch.compile(function, dynamic=False, backend=backend, **graphs)
+        # The next replay of a graph writes to the same tensor.
+        return (lambda *args, **more: fast(*args, **more).clone()) if graphs else fast
+
     model.cache_type = FixedCache
     model.pass_rows = compiled(model.pass_rows)
     model.head.forward, model.head.step = compiled(model.head.forward), compiled(model.head.step)

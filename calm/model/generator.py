@@ -128,7 +128,7 @@ class Generator(Part):
     def training_mask(self, rows: Rows):
         """The one mask for a training sequence, in the form that the chosen kernel takes."""
         device = rows.kind.device.type
-        if self.config.kernel(device) == "flex":
+        if self.config.kernel(device, num_rows=len(rows)) == "flex":
             if device != "cuda":
                 allowed = "auto, dense"
                 raise ConfigError("FlexAttention trains on CUDA only", where="model.attention: flex", allowed=allowed)

@@ -9,6 +9,9 @@ from calm.errors import ConfigError
 
 __all__ = ["GeneratorConfig"]
 
+#: rows of a clip's sequence from which FlexAttention is the faster kernel on an H200 (docs/SPEED.md)
+FLEX_ROWS = 3072
+
 
 @dataclass(frozen=True, kw_only=True)
 class GeneratorConfig:
@@ -34,7 +37,8 @@ class GeneratorConfig:
     #: the first row of the transcript (where its ids tell it apart, else of the text), so that a phoneme lies near the
     #: frames that say it
     target_positions: Literal["after_text", "beside_words"] = "after_text"
-    #: kernel of training: "flex" (FlexAttention, CUDA only), "dense" (a bool mask), or "auto": flex on CUDA, else dense
+    #: kernel of training: "flex" (FlexAttention, CUDA only), "dense" (a bool mask), or "auto": flex for long sequences on
+    #: CUDA, else dense
     attention: Literal["auto", "dense", "flex"] = "auto"
 
     def __post_init__(self) -> None:
@@ -57,8 +61,8 @@ class GeneratorConfig:
             where = ", ".join(f"model.{key}" for key in drops)
             raise ConfigError(f"Dropped shares sum to {total:g}", where=where, allowed="a sum of at most 1")
 
-    def kernel(self, device: str) -> Literal["dense", "flex"]:
-        """The kernel of training that is meant on a type of device, for example "cuda"."""
+    def kernel(self, device: str, *, num_rows: int) -> Literal["dense", "flex"]:
+        """The kernel of training that is meant on a type of device, for example "cuda", for so many rows a clip."""
         if self.attention != "auto":
             return self.attention
-        return "flex" if device == "cuda" else "dense"
+        return "flex" if device == "cuda" and num_rows >= FLEX_ROWS else "dense"

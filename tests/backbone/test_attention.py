@@ -30,8 +30,15 @@ def test_flex_attention_under_the_mask_is_dense_attention_for_any_width_of_heads
 
 
 @pytest.mark.parametrize(
-    ("asked", "device", "kernel"),
-    [("auto", "cuda", "flex"), ("auto", "cpu", "dense"), ("auto", "mps", "dense"), ("dense", "cuda", "dense")],
+    ("asked", "device", "num_rows", "kernel"),
+    [
+        ("auto", "cuda", 8000, "flex"),
+        ("auto", "cuda", 700, "dense"),
+        ("auto", "cpu", 8000, "dense"),
+        ("auto", "mps", 8000, "dense"),
+        ("dense", "cuda", 8000, "dense"),
+        ("flex", "cuda", 700, "flex"),
+    ],
 )
-def test_the_device_chooses_the_kernel_of_training_unless_one_is_named(asked, device, kernel):
-    assert ARFlow.Config(attention=asked).kernel(device) == kernel
+def test_device_and_length_choose_the_kernel_of_training_unless_one_is_named(asked, device, num_rows, kernel):
+    assert ARFlow.Config(attention=asked).kernel(device, num_rows=num_rows) == kernel

@@ -18,7 +18,7 @@ LIGHT = ["vae=tiny", "vae_ckpt_path=null"]
 
 
 @pytest.fixture
-def benchmark(monkeypatch):
+def memory_script(monkeypatch):
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     return importlib.import_module("memory")
 
@@ -82,14 +82,14 @@ def test_a_model_that_does_not_fit_is_an_error_that_says_how_much_it_needs(case,
     assert found.level == Level.ERROR and "GiB a rank" in found.value and "data.batch_size" in found.hint
 
 
-def test_the_benchmark_measures_the_model_that_it_predicts(benchmark):
-    root = benchmark.build_root("head_flow", num_layers=1)
-    assert len(benchmark.batch_of(root)) == benchmark.CLIPS
-    assert benchmark.predicted(root, "bf16-mixed", "cpu").total < GIB
+def test_the_benchmark_measures_the_model_that_it_predicts(memory_script):
+    root = memory_script.build_root("head_flow", num_layers=1)
+    assert len(memory_script.batch_of(root)) == memory_script.CLIPS
+    assert memory_script.predicted(root, "bf16-mixed", "cpu").total < GIB
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device: the prediction is of its allocator")
 @pytest.mark.parametrize("case_name", ["ar_flow-32", "head_flow-32", "ar_flow-bf16", "head_flow-bf16"])
-def test_the_prediction_is_within_15_percent_of_what_cuda_allocates(benchmark, case_name):
-    assert benchmark.measure(case_name, device="cuda")["ratio"] == pytest.approx(1.0, abs=0.15)
+def test_the_prediction_is_within_15_percent_of_what_cuda_allocates(memory_script, case_name):
+    assert memory_script.measure(case_name, device="cuda")["ratio"] == pytest.approx(1.0, abs=0.15)

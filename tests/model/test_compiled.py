@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from calm.backbone.fixed_cache import FixedCache
 from calm.errors import ConfigError
 from calm.generation import AudioCALM
 from calm.generation.config import SamplerConfig
@@ -62,3 +63,18 @@ def test_what_cannot_be_compiled_is_refused_and_auto_chooses_what_can_be():
     assert choose_precision("auto", device=where, compiled=True) == "fp32"
     with pytest.raises(ConfigError, match="'fp16' cannot be compiled"):
         choose_precision("fp16", device=where, compiled=True)
+
+
+def test_the_next_request_has_the_tensors_of_the_last_one_where_shapes_agree():
+    def cache(capacity: int) -> FixedCache:
+        return FixedCache((1, 1, 1, 4), capacity=capacity, rotate=lambda keys, positions: keys)
+
+    first = cache(100)
+    places = [first.keys[0].data_ptr(), first.values[0].data_ptr(), first._place.data_ptr()]
+    del first
+    second = cache(90)
+    assert [second.keys[0].data_ptr(), second.values[0].data_ptr(), second._place.data_ptr()] == places
+    # While it is in use nobody else gets them.
+    assert cache(90).keys[0].data_ptr() != places[0]
+    del second
+    assert cache(200).keys[0].shape[2] == 256

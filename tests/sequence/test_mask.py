@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from calm.sequence import Rows, allow, block_rows, mask_function, prefix_rows, training_rows
+from calm.sequence import Rows, allow, block_mask, block_rows, mask_function, prefix_rows, training_rows
 from calm.sequence.layout import CLEAN, REFERENCE, TARGET, TEXT
 
 SIZES = st.fixed_dictionaries(
@@ -133,3 +133,23 @@ def test_positions_are_contiguous_whatever_the_padding_and_shared_by_all_copies(
 def test_blocks_partition_the_frames(block_size):
     rows = block_rows(start=torch.zeros(1, dtype=torch.int64), first_block=0, num_blocks=3, block_size=block_size)
     assert rows.block[0].bincount().tolist() == [block_size] * 3
+
+
+@pytest.mark.parametrize("history", [None, 3])
+def test_the_tiles_of_the_block_mask_are_those_that_torch_finds_by_asking_the_predicate(history):
+    from torch.nn.attention.flex_attention import create_block_mask
+
+    rows = long_rows()
+    batch, length = rows.kind.shape
+    ours = block_mask(rows, history=history)
+    theirs = create_block_mask(mask_function(rows, rows, history=history), batch, None, length, length, device="cpu")
+    assert ours.shape == theirs.shape and length % 128
+    for side in ("kv", "q"):
+        for name in (f"{side}_num_blocks", f"{side}_indices", f"full_{side}_num_blocks", f"full_{side}_indices"):
+            torch.testing.assert_close(getattr(ours, name), getattr(theirs, name), rtol=0, atol=0)
+    assert ours.full_kv_num_blocks.any() and (ours.kv_num_blocks + ours.full_kv_num_blocks < length / 128).any()
+
+
+def long_rows() -> Rows:
+    """Several tiles of rows, some of which nobody sees, some of which are wholly visible."""
+    return rows_of({"reference": 4, "text": 140, "blocks": 80, "size": 4, "copies": 1, "history": None})[1]

@@ -1,0 +1,1 @@
+"""What only a GPU can show: kernels, a training step, generation, each beside its peer or its limit."""
