@@ -12,6 +12,7 @@ import calm
 from calm.data.index import index_path
 from calm.doctor.case import Case
 from calm.doctor.finding import Finding, Level
+from calm.training.precision import has_fast_bfloat16
 
 __all__ = ["check_clock", "check_torch"]
 
@@ -38,9 +39,10 @@ def check_torch(case: Case) -> Iterator[Finding]:
             where="trainer.devices",
             hint=f"set trainer.devices={count}",
         )
-    if not case.on_cpu and trainer.precision.startswith("bf16") and not torch.cuda.is_bf16_supported():
-        hint = "set trainer.precision=32-true"
-        yield Finding(level=Level.WARNING, what="This device has no bfloat16", where="trainer.precision", hint=hint)
+    if trainer.precision.startswith("bf16") and not has_fast_bfloat16("cpu" if case.on_cpu else "cuda"):
+        what = "This device does not multiply in bfloat16: steps take many times as long as in float32"
+        hint = "set trainer.precision=auto, or 32-true"
+        yield Finding(level=Level.WARNING, what=what, where="trainer.precision", value=trainer.precision, hint=hint)
     if case.on_cpu and getattr(case.config.model, "attention", "auto") == "flex":
         hint = "set model.attention=auto"
         yield Finding(level=Level.ERROR, what="FlexAttention trains on CUDA only", where="model.attention", hint=hint)

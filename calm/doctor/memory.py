@@ -24,6 +24,7 @@ from calm.doctor.finding import Finding, Level
 from calm.doctor.parameters import Parameters, count_parameters
 from calm.doctor.precision import Precision
 from calm.part import Part
+from calm.training.precision import precision_of
 from calm.types import Task
 from calm.vae import VAE
 
@@ -131,7 +132,8 @@ def largest_batch(case: Case, *, world_size: int | None = None) -> BatchShape:
         _shape(case, clips=budget.max_frames // budget.size(seconds), ranks=ranks, seconds=seconds, text=text)
         for seconds, text in lengths.items()
     ]
-    kind, device = Precision.of(case.config.trainer.precision), "cpu" if case.on_cpu else "cuda"
+    device = "cpu" if case.on_cpu else "cuda"
+    kind = Precision.of(precision_of(case.config.trainer.precision, device=device))
     return max(
         shapes, key=lambda shape: (activation_bytes(root, shape, kind, device=device) or 0, shape.clips * shape.frames)
     )
@@ -179,18 +181,18 @@ def memory_of(
     """
     trainer, ranks = case.config.trainer, world_size or case.world_size
     strategy, recompute = strategy or trainer.strategy, recompute or trainer.activation_checkpointing
-    encoding = 0
+    precision, encoding = precision_of(trainer.precision, device=device), 0
     if case.generator is None:
         clips = -(-case.config.data.batch_size // ranks)
         kept = clips * max(count.kept_bytes for _, count in case.stage_work)
     else:
         shape = largest_batch(case, world_size=ranks)
-        kept = activation_bytes(case.generator, shape, Precision.of(trainer.precision), device=device, recompute=recompute) or 0
+        kept = activation_bytes(case.generator, shape, Precision.of(precision), device=device, recompute=recompute) or 0
         if case.train is None or case.train.latents is None:
             encoding = encoding_bytes(case.root.vae, clips=shape.clips, frames=shape.frames)
     return predict(
         case.root,
-        precision=trainer.precision,
+        precision=precision,
         device=device,
         kept=kept,
         world_size=ranks,
@@ -205,7 +207,7 @@ def check_memory(case: Case) -> Iterator[Finding]:
         return
     config, device = case.config, "cpu" if case.on_cpu else "cuda"
     memory = memory_of(case, device=device)
-    yield _against(memory, _available(case), where=f"{device}, {config.trainer.precision}")
+    yield _against(memory, _available(case), where=f"{device}, {precision_of(config.trainer.precision, device=device)}")
     if not memory.activations:
         what = "Activations are not predicted for this model: leave room"
         yield Finding(level=Level.WARNING, what=what, where=f"model.name: {config.model.name}")

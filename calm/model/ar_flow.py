@@ -55,13 +55,8 @@ class ARFlow(Generator):
             num_valid=targets.num_valid,
             num_copies=num_copies,
         )
-        residual, idle = self.training_residual(rows, prompt.task)
-        hidden = self.backbone(
-            torch.cat([prefix, clean, rearrange(noisy, "b m n k d -> b (m n k) d")], dim=1),
-            positions=rows.position,
-            mask=self.training_mask(rows),
-            residual=residual,
-        )
+        x = torch.cat([prefix, clean, rearrange(noisy, "b m n k d -> b (m n k) d")], dim=1)
+        hidden, idle = self.pass_sequences(x, rows, prompt.task)
         _, clean_hidden, noisy_hidden = hidden.split([prefix.shape[1], num_frames, num_copies * num_frames], dim=1)
         velocity = self._read(noisy_hidden, targets)
         return velocity, self.stop(clean_hidden), idle

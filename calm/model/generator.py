@@ -25,7 +25,7 @@ from calm.model.objective import Flow, Objective
 from calm.model.prompt import Prompt
 from calm.model.routing import idle_output, route, routed_residual
 from calm.part import Part
-from calm.sequence import Rows, allow, block_mask, prefix_rows
+from calm.sequence import Packing, Rows, allow, block_mask, prefix_rows
 from calm.types import Batch, Task
 from calm.vae import VAE
 
@@ -134,6 +134,18 @@ class Generator(Part):
                 raise ConfigError("FlexAttention trains on CUDA only", where="model.attention: flex", allowed=allowed)
             return block_mask(rows, history=self.history)
         return allow(rows, rows, history=self.history)
+
+    def pass_sequences(self, x: Tensor, rows: Rows, task: Tensor) -> tuple[Tensor, Tensor]:
+        """Pass training sequences [B, N, D] through the backbone, packed where ``pack_rows`` says so.
+
+        Returns hidden states [B, N, D], without meaning where there is padding, and the idle term of the expert.
+        """
+        packing = Packing(rows, length=self.config.pack_rows) if self.config.pack_rows else None
+        if packing is not None:
+            x, rows, task = packing.enter(x), packing.rows, packing.of_clips(task)
+        residual, idle = self.training_residual(rows, task)
+        hidden = self.backbone(x, positions=rows.position, mask=self.training_mask(rows), residual=residual)
+        return (hidden if packing is None else packing.leave(hidden)), idle
 
     # Expert -----------------------------------------------------------------------------------
 

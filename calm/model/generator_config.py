@@ -40,6 +40,9 @@ class GeneratorConfig:
     #: kernel of training: "flex" (FlexAttention, CUDA only), "dense" (a bool mask), or "auto": flex for long sequences on
     #: CUDA, else dense
     attention: Literal["auto", "dense", "flex"] = "auto"
+    #: rows of a sequence, about, into which clips are packed in training, so that shorter ones need no padding; 0: one
+    #: clip a sequence
+    pack_rows: int = 512
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "block_sizes", tuple(self.block_sizes))
@@ -47,6 +50,7 @@ class GeneratorConfig:
         for key, fits, allowed in (
             ("block_sizes", self.block_sizes and all(1 <= k <= 16 for k in self.block_sizes), "1 to 16, at least one"),
             ("num_history_blocks", self.num_history_blocks >= 0, "0 or more"),
+            ("pack_rows", self.pack_rows >= 0, "0 or more"),
             ("num_noisy_copies", self.num_noisy_copies >= 1, "1 or more"),
             *((key, 0 <= getattr(self, key) <= 1, "0 to 1") for key in drops),
             ("history_noise_probability", 0 <= self.history_noise_probability <= 1, "0 to 1"),

@@ -69,13 +69,9 @@ class HeadFlow(Generator):
             num_valid=targets.num_valid + k,
             num_copies=0,
         )
-        residual, idle = self.training_residual(rows, prompt.task)
-        hidden = self.backbone(
-            torch.cat([prefix, self.start_block(len(prompt), k), clean], dim=1),
-            positions=rows.position,
-            mask=self.training_mask(rows),
-            residual=residual,
-        )[:, prefix.shape[1] :]
+        x = torch.cat([prefix, self.start_block(len(prompt), k), clean], dim=1)
+        hidden, idle = self.pass_sequences(x, rows, prompt.task)
+        hidden = hidden[:, prefix.shape[1] :]
         return hidden[:, :-k], self.stop(hidden[:, k:]), idle
 
     def read(

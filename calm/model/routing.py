@@ -20,10 +20,11 @@ __all__ = ["idle_output", "route", "routed_residual"]
 
 
 def route(expert: Expert, rows: Rows, task: Tensor) -> dict[Task, Tensor]:
-    """Flat indices [R] of the audio rows of every task that ``expert`` serves, R may be 0; ``task`` is [B]."""
+    """Flat indices [R] of the audio rows of every task that ``expert`` serves, R may be 0; ``task`` is [B] or [B, N]."""
     audio = (rows.kind != TEXT) & rows.valid
+    task = task if task.ndim == 2 else task[:, None]
     return {
-        served: ((task == served.id)[:, None] & audio).flatten().nonzero().squeeze(1)
+        served: ((task == served.id) & audio).flatten().nonzero().squeeze(1)
         for served in TASKS
         if served in expert.tasks
     }

@@ -119,6 +119,8 @@ class TrainerConfig:
     sample_seconds: float = 5.0
     #: batches per optimizer step
     grad_accum_steps: int = 1
+    #: Lightning's name, for example "32-true" or "bf16-mixed"; "auto" is bf16-mixed where the device multiplies in
+    #: bfloat16, else 32-true
     precision: str = "32-true"
     accelerator: str = "auto"
     #: devices per node: a number, or auto

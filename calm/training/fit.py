@@ -44,7 +44,7 @@ from calm.training.scores import SampleScores
 from calm.training.sharding import full_state
 from calm.training.status import failures_noted, note_status
 from calm.training.steps import SeedBatches, step_of
-from calm.training.trainer import build_trainer, engine_of, quiet_lightning
+from calm.training.trainer import build_trainer, device_type, engine_of, quiet_lightning
 from calm.training.validation import ValidationByTask
 from calm.types import Batch, Task, Waveform
 from calm.vae.statistics import measure_statistics
@@ -256,6 +256,6 @@ def _measure(root: Part, data: LightningDataModule, settings: TrainerConfig) -> 
 
 def device_of(settings: TrainerConfig) -> torch.device:
     """Where this process computes when no Trainer has placed the model: before training, and after it."""
-    if settings.accelerator == "cpu" or not torch.cuda.is_available():
+    if device_type(settings) == "cpu":
         return torch.device("cpu")
     return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))

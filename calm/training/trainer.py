@@ -9,17 +9,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from lightning.pytorch import Trainer
 
 from calm.part import Part
 from calm.training.checkpoint_io import AtomicCheckpointIO
 from calm.training.compilation import compile_layers
 from calm.training.config import OptimConfig, TrainerConfig
+from calm.training.precision import precision_of
 from calm.training.run_folder import ConfigStamp
 from calm.training.sharded_strategy import ShardedStrategy
 from calm.training.sharding import layers_of, recompute_layers, shard
 
-__all__ = ["build_trainer", "engine_of", "quiet_lightning"]
+__all__ = ["build_trainer", "device_type", "engine_of", "quiet_lightning"]
+
+
+def device_type(settings: TrainerConfig) -> str:
+    """Type of the devices that are trained on: "cpu" or "cuda"."""
+    return "cpu" if settings.accelerator == "cpu" or not torch.cuda.is_available() else "cuda"
 
 
 def build_trainer(settings: TrainerConfig, optim: OptimConfig, *, root: Part) -> functools.partial[Trainer]:
@@ -30,7 +37,7 @@ def build_trainer(settings: TrainerConfig, optim: OptimConfig, *, root: Part) ->
         accelerator=settings.accelerator,
         devices=int(settings.devices) if settings.devices.isdigit() else settings.devices,
         num_nodes=settings.num_nodes,
-        precision=settings.precision,
+        precision=precision_of(settings.precision, device=device_type(settings)),
         max_steps=settings.max_steps,
         max_epochs=-1,
         check_val_every_n_epoch=None,

@@ -122,6 +122,13 @@ def test_devices_that_are_not_here_are_errors(case):
     assert flex.level == Level.ERROR and flex.where == "model.attention"
 
 
+def test_a_cpu_that_does_not_multiply_in_bfloat16_is_a_warning(case, monkeypatch):
+    monkeypatch.setattr("calm.doctor.machine.has_fast_bfloat16", lambda device: False)
+    (slow,) = bad(check_torch(case("trainer.precision=bf16-mixed")))
+    assert slow.level == Level.WARNING and "trainer.precision=auto" in slow.hint
+    assert not bad(check_torch(case("trainer.precision=auto")))
+
+
 def test_a_clock_behind_the_shards_is_a_warning(case, tmp_path):
     folder = make_shards(tmp_path)
     assert not bad(check_clock(case(f"data.train={folder}")))
