@@ -66,13 +66,11 @@ def activation_bytes(
     copies = config.num_noisy_copies
     audio = shape.frames * (1 + copies if in_backbone else 1)
     rows = shape.prefix + audio + (0 if in_backbone else max(config.block_sizes))
-    # Rows of the sequence that a clip shares with others, where they are packed (`calm.sequence.packing`).
-    sequences = -(-shape.clips * rows // max(rows, config.pack_rows))
-    length = rows * -(-shape.clips // sequences)
-    kernel = _kernel(root, length, precision, device=device)
+    # Clips of one length are not packed (`calm.sequence.packing`).
+    kernel = _kernel(root, rows, precision, device=device)
     # Layers at once, besides the inputs that the others keep.
     whole, inputs = (1, body.num_layers) if recompute == "layers" else (body.num_layers, 0)
-    per_row = whole * _layer(body, length, precision, kernel=kernel, on_cpu=device == "cpu") + inputs * n * dim
+    per_row = whole * _layer(body, rows, precision, kernel=kernel, on_cpu=device == "cpu") + inputs * n * dim
     final = (2 if device == "cpu" else 1) * n * dim
     # Frames of one block share their time, and so do the clean ones of a clip, and its reference.
     blocks = shape.frames * copies / max(config.block_sizes)
@@ -80,7 +78,7 @@ def activation_bytes(
     embedded = (audio + shape.reference) * e * latent + times * e * (SINUSOIDS + 2 * dim)
     head = shape.frames * copies * _head(root, e=e, n=n) + blocks * _head_times(root, e=e)
     targets = shape.frames * (8 * dim + 4 * latent * (2 + 4 * copies))
-    mask = 0 if kernel == "flex" else rows * length
+    mask = 0 if kernel == "flex" else rows * rows
     each = rows * (per_row + final) + embedded + head + targets + mask
     expert = shape.speech * _expert(root, audio + shape.reference, e=e)
     return shape.clips * each + (expert // body.num_layers if recompute == "layers" else expert)
@@ -115,13 +113,13 @@ def _body(root: Generator) -> _Body | None:
     )
 
 
-def _kernel(root: Generator, length: int, precision: Precision, *, device: str) -> str:
-    if root.config.kernel(device, num_rows=length) == "flex":
+def _kernel(root: Generator, rows: int, precision: Precision, *, device: str) -> str:
+    if root.config.kernel(device, num_rows=rows) == "flex":
         return "flex"
     return "products" if device == "cpu" and precision.products == 2 else "fused"
 
 
-def _layer(body: _Body, length: int, precision: Precision, *, kernel: str, on_cpu: bool) -> float:
+def _layer(body: _Body, rows: int, precision: Precision, *, kernel: str, on_cpu: bool) -> float:
     """Bytes of one row in one layer, in a sequence of so many rows."""
     e, n, mixed = precision.products, precision.norms, precision.is_mixed
     dim, query, key = body.dim, body.query, body.key
@@ -130,8 +128,8 @@ def _layer(body: _Body, length: int, precision: Precision, *, kernel: str, on_cp
     projections = e * dim * (3 if mixed else 1) + (4 * body.head_dim if mixed else 0)
     attention = {
         "flex": e * (2 * query + 2 * key),
-        "fused": e * (2 * query + 2 * key + (query if on_cpu else 0) + length),
-        "products": e * (4 * query + body.heads * length) + length,
+        "fused": e * (2 * query + 2 * key + (query if on_cpu else 0) + rows),
+        "products": e * (4 * query + body.heads * rows) + rows,
     }[kernel]
     ffn = e * (dim * (2 if mixed else 1) + 4 * body.ffn)
     return norms + heads + projections + attention + ffn

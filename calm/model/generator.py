@@ -25,7 +25,7 @@ from calm.model.objective import Flow, Objective
 from calm.model.prompt import Prompt
 from calm.model.routing import idle_output, route, routed_residual
 from calm.part import Part
-from calm.sequence import Packing, Rows, allow, block_mask, prefix_rows
+from calm.sequence import Rows, allow, block_mask, pack, prefix_rows
 from calm.types import Batch, Task
 from calm.vae import VAE
 
@@ -140,7 +140,7 @@ class Generator(Part):
 
         Returns hidden states [B, N, D], without meaning where there is padding, and the idle term of the expert.
         """
-        packing = Packing(rows, length=self.config.pack_rows) if self.config.pack_rows else None
+        packing = pack(rows, length=self.config.pack_rows) if self.config.pack_rows else None
         if packing is not None:
             x, rows, task = packing.enter(x), packing.rows, packing.of_clips(task)
         residual, idle = self.training_residual(rows, task)

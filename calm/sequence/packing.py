@@ -15,23 +15,33 @@ from torch import Tensor
 
 from calm.sequence.layout import Rows
 
-__all__ = ["Packing", "share_out"]
+__all__ = ["Packing", "pack", "share_out"]
+
+#: share of the rows that must be padding for packing to be worth its copies
+WORTH = 0.1
+
+
+def pack(rows: Rows, *, length: int) -> Packing | None:
+    """Return the packing of a batch [B, N] into sequences of about ``length`` rows; None where there is little padding."""
+    sizes = rows.valid.sum(dim=1).tolist()
+    if sum(sizes) > (1 - WORTH) * rows.valid.numel():
+        return None
+    return Packing(rows, sizes=sizes, length=length)
 
 
 class Packing:
     """Where the valid rows of a batch lie in packed sequences.
 
     Args:
-        rows: of the batch, [B, N].
+        rows: of the batch, [B, N]. sizes: how many of each clip are valid.
         length: rows of a packed sequence, about: as short as the clips allow, and longer where one alone is longer.
 
     Attributes:
         rows: of the packed sequences, [S, L], S <= B; clip i is document i + 1, padding document 0.
     """
 
-    def __init__(self, rows: Rows, *, length: int) -> None:
-        counts = rows.valid.sum(dim=1)
-        sizes = counts.tolist()
+    def __init__(self, rows: Rows, *, sizes: Sequence[int], length: int) -> None:
+        counts = torch.tensor(sizes, device=rows.valid.device)
         chosen, starts = share_out(sizes, length=max(length, *sizes))
         num_sequences = max(chosen) + 1
         self._length = max(start + size for start, size in zip(starts, sizes, strict=True))

@@ -20,12 +20,10 @@ DIM, FFN, LAYERS = 128, 320, 2
 SHAPE = BatchShape(clips=CLIPS, prefix=REFERENCE + TEXT, reference=REFERENCE, frames=FRAMES, speech=CLIPS)
 
 
-def root_of(model: str, *, num_kv_heads: int = 4, pack_rows: int = 512) -> Generator:
+def root_of(model: str, *, num_kv_heads: int = 4) -> Generator:
     """Large enough that the matrices outweigh what the formulas leave out."""
     sizes = {"dim": DIM, "num_layers": LAYERS, "num_heads": 4, "num_kv_heads": num_kv_heads, "ffn_dim": FFN}
-    options = {
-        "block_sizes": (4,), "num_noisy_copies": 2, "drop_all": 0, "drop_text": 0, "drop_reference": 0, "pack_rows": pack_rows
-    }  # fmt: skip
+    options = {"block_sizes": (4,), "num_noisy_copies": 2, "drop_all": 0, "drop_text": 0, "drop_reference": 0}
     root_class = lookup("model", model)
     vae = build("vae", TINY_VAE)
     return root_class(
@@ -61,10 +59,10 @@ def saved_bytes(root: Generator, *, autocast: bool) -> int:
 
 
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
-@pytest.mark.parametrize(("num_kv_heads", "pack_rows"), [(4, 512), (2, 512), (4, 0)])
+@pytest.mark.parametrize("num_kv_heads", [4, 2])
 @pytest.mark.parametrize("model", ["ar_flow", "head_flow"])
-def test_the_count_is_what_autograd_saves_within_five_percent(model, num_kv_heads, pack_rows, precision):
-    root, kind = root_of(model, num_kv_heads=num_kv_heads, pack_rows=pack_rows), Precision.of(precision)
+def test_the_count_is_what_autograd_saves_within_five_percent(model, num_kv_heads, precision):
+    root, kind = root_of(model, num_kv_heads=num_kv_heads), Precision.of(precision)
     sizes = count_parameters(root)
     copies = kind.products * (sizes.matrices - sizes.by_part["text"]) if kind.is_mixed else 0
     counted = activation_bytes(root, SHAPE, kind, device="cpu") + copies
@@ -72,7 +70,7 @@ def test_the_count_is_what_autograd_saves_within_five_percent(model, num_kv_head
 
 
 def test_the_count_grows_with_clips_and_with_the_square_of_dense_attention():
-    root, kind = root_of("ar_flow", pack_rows=0), Precision.of("bf16-mixed")
+    root, kind = root_of("ar_flow"), Precision.of("bf16-mixed")
     one = activation_bytes(root, SHAPE, kind, device="cpu")
     assert activation_bytes(root, dataclasses.replace(SHAPE, clips=8, speech=8), kind, device="cpu") == 2 * one
     longer = dataclasses.replace(SHAPE, frames=8 * FRAMES)

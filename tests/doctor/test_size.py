@@ -38,8 +38,7 @@ def config_of(experiment: str, *words: str):
 
 @pytest.mark.parametrize(("model", "num_kv_heads"), [("ar_flow", 4), ("ar_flow", 2), ("head_flow", 2)])
 def test_the_formula_counts_what_torch_counts_forward_and_backward_within_three_percent(model, num_kv_heads):
-    # Not packed: attention to rows that a clip may not see, because they are another's, is no work of the model either.
-    root, batch = root_of(model, num_kv_heads=num_kv_heads, pack_rows=0), full_batch()
+    root, batch = root_of(model, num_kv_heads=num_kv_heads), full_batch()
     batch = dataclasses.replace(batch, num_text=torch.full((CLIPS,), TEXT))
     with FlopCounterMode(display=False) as encoding, torch.no_grad():
         root.vae.to_latents(batch.audio), root.vae.to_latents(batch.reference)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from calm.errors import ConfigError
 from calm.model.ar_flow import ARFlow
-from calm.sequence import Packing, prefix_rows, training_rows
+from calm.sequence import pack, prefix_rows, training_rows
 from calm.sequence.packing import share_out
 from tests.factory import tiny_batch, tiny_generator
 
@@ -58,13 +58,18 @@ def batch_rows():
 
 def test_every_valid_row_is_packed_once_with_its_own_record_and_comes_back():
     rows = batch_rows()
-    packing = Packing(rows, length=30)
+    packing = pack(rows, length=30)
     assert packing.rows.valid.sum() == rows.valid.sum() and packing.rows.kind.shape[0] == 2
     torch.testing.assert_close(packing.leave(packing.enter(rows.position[..., None])), (rows.position * rows.valid)[..., None])
     assert packing.rows.document.unique().tolist() == [0, 1, 2, 3]
     assert torch.equal(packing.rows.document > 0, packing.rows.valid)
     task = packing.of_clips(torch.tensor([5, 6, 7]))
     assert torch.equal(task[packing.rows.valid], 4 + packing.rows.document[packing.rows.valid])
+
+
+def test_a_batch_without_padding_to_speak_of_is_left_as_it_is():
+    rows = batch_rows()
+    assert pack(rows.select(slice(0, 1))[rows.valid[0]], length=30) is None
 
 
 def test_no_row_of_one_clip_bears_on_another():
