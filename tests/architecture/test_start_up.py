@@ -12,7 +12,6 @@ import pytest
 
 import calm
 from tests.architecture.sources import CALM, ROOT
-from tests.processes import processor_seconds
 
 PUBLIC = [
     "AudioCALM",
