@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -52,6 +53,11 @@ class FlowHead(Part):
         """``forward`` with what ``read`` made of ``hidden``."""
         spans = {} if span is None else {"span": span}
         return self(state, noisy=noisy, time=time, **spans)
+
+    def remember_times(self, wrap: Callable[[nn.Module], nn.Module]) -> None:
+        """Put ``wrap`` around what sees times alone, one after the other, for inference."""
+        for name in self.timed:
+            setattr(self, name, wrap(getattr(self, name)))
 
     def param_groups(self):
         return [{"part": "head", "params": list(self.parameters())}]

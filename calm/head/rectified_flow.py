@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -39,6 +40,9 @@ class RectifiedFlowHead(FlowHead):
         for layer in (self.adaln, self.skip, self.out):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
+
+    def remember_times(self, wrap: Callable[[nn.Module], nn.Module]) -> None:
+        self.time, self.adaln = wrap(nn.Sequential(self.time, self.adaln)), nn.Identity()
 
     def forward(self, hidden: Tensor, *, noisy: Tensor, time: Tensor, span: Tensor | None = None) -> Tensor:
         assert span is None, "this head knows no averages"

@@ -13,6 +13,7 @@ from calm.errors import ConfigError, did_you_mean
 from calm.head.base import TimeEmbedding
 from calm.model.generator import Generator
 from calm.model.packed import PACKED, Int8Linear, MixedLinear, PackedLinear, missing
+from calm.model.times import remember_times
 from calm.vae import VAE
 from calm.vae.cepstrum import Envelope
 from calm.vae.fused import fuse as fuse_decoder
@@ -74,8 +75,8 @@ def set_precision(model: Generator, precision: str) -> Generator:
 
     Packed are the layers between: those of backbone, expert and head. In float32 stay those that read latents or write
     them, embeddings of text and time, norms, attention and the stop head: they are few, or their rounding would go
-    straight into what is heard. With a CPU's kinds the VAE's decoder is packed too, see `pack_decoder`; with bf16 it
-    stays in float32, as its encoder always does. Raises ConfigError as `choose_precision` does.
+    straight into what is heard. With a CPU's kinds the VAE's decoder is packed too, see `pack_decoder`, and what is
+    made of times is remembered; with bf16, which may be compiled, the decoder stays in float32, as its encoder always does. Raises ConfigError as `choose_precision` does.
     """
     chosen = choose_precision(precision, device=model.null_text.device)
     if chosen == "fp32":
@@ -85,6 +86,7 @@ def set_precision(model: Generator, precision: str) -> Generator:
     for part in filter(None, (model.backbone, model.expert, model.head)):
         _pack(part, PACKED[chosen], latent_dim=model.vae.latent_dim)
     if chosen != _FALLBACK:
+        remember_times(model)
         pack_decoder(model.vae)
     return model
 
