@@ -5,7 +5,7 @@
 ``attention``: FlexAttention against the dense mask. ``training``: a step of `ar_flow` against a causal model of the same
 body, MFU of 989 TFLOP/s, memory against the prediction of `calm doctor`. ``generation``: passes, RTF, first audio;
 compiled, as with ``--compile``. Each part runs in a process of its own and is kept as soon as it is there. With ``--small``
-it runs on a CPU as well, to see that it runs.
+a tiny model takes its place, also on a CPU, to see that it runs.
 """
 
 from __future__ import annotations
@@ -61,6 +61,7 @@ def main() -> None:
     parser.add_argument("--small", action="store_true")
     parser.add_argument("--one", choices=PARTS, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    options.size = "tiny" if options.small else options.size
     if options.one:
         print(json.dumps(measure(options.one, options)))
         return

@@ -63,6 +63,6 @@ class Backbone(Part):
 
     @abstractmethod
     def new_cache(
-        self, batch_size: int, *, capacity: int, history_rows: int | None = None, kind: type[Cache] = Cache
+        self, batch_size: int, *, capacity: int, history_rows: int | None = None, kind: Callable[..., Cache] = Cache
     ) -> Cache:
         """An empty cache for ``capacity`` rows (it grows when needed); see ``Cache``, or another ``kind`` of it."""

@@ -15,35 +15,41 @@ __all__ = ["FixedCache"]
 
 #: the capacity is a multiple of it, so that requests of similar lengths share a compiled pass
 STEP = 128
-#: keys and values of the last cache that is no longer used: a CUDA graph is replayed only where its tensors lie where
-#: they lay when it was recorded, so the next request takes the same ones
-_LEFT: list[tuple[list[Tensor], list[Tensor], Tensor]] = []
+#: caches that are left for later requests, at most
+NUM_LEFT = 2
+
+#: (shape, capacity, type, device) -> keys, values, place
+Left = dict[tuple, tuple[list[Tensor], list[Tensor], Tensor]]
 
 
 class FixedCache(Cache):
     """Rows attend to the whole buffer, under a mask that hides what is not there: read more, compile once.
 
     Arguments as for ``Cache``. Only where more rows come than were announced do the buffers grow, and shapes change.
+
+    Args:
+        left: tensors of caches that are no longer used. A CUDA graph is replayed only where its tensors lie where they
+            lay when it was recorded, so a later request of the same shape takes the same ones.
     """
 
-    def __init__(self, shape: tuple[int, int, int, int], *, capacity: int, **more) -> None:
-        super().__init__(shape, capacity=-(-capacity // STEP) * STEP, **more)
-        # A number on the device: as a Python number it would be a constant of the compiled pass.
-        self._place = torch.zeros((), dtype=torch.int64, device=self.keys[0].device)
-        self._take_over()
+    def __init__(self, shape: tuple[int, int, int, int], *, capacity: int, left: Left | None = None, **more) -> None:
+        super().__init__(shape, capacity=0, **more)
+        left = {} if left is None else left
+        like, num_layers = self.keys[0], shape[0]
+        size = (*like.shape[:2], -(-capacity // STEP) * STEP, like.shape[3])
+        key = (num_layers, size, like.dtype, like.device)
+        kept = left.pop(key, None)
+        if kept is None:
+            keys, values = ([like.new_zeros(size) for _ in range(num_layers)] for _ in range(2))
+            # A number on the device: as a Python number it would be a constant of the compiled pass.
+            kept = keys, values, torch.zeros((), dtype=torch.int64, device=like.device)
+        self.keys, self.values, self._place = kept
         for tensor in (*self.keys, *self.values, self._place):
+            # A mask hides no NaN that an earlier request may have left.
+            tensor.zero_()
             # Written to by a pass: a graph must not work on a copy of it.
             torch._dynamo.mark_static_address(tensor, guard=False)
-        weakref.finalize(self, _leave, self.keys, self.values, self._place).atexit = False
-
-    def _take_over(self) -> None:
-        """Use the tensors of the last cache where they are alike; what is in them is hidden by the mask."""
-        if not _LEFT:
-            return
-        keys, values, place = _LEFT.pop()
-        alike = lambda x, y: (x.shape, x.dtype, x.device) == (y.shape, y.dtype, y.device)  # noqa: E731
-        if len(keys) == len(self.keys) and alike(keys[0], self.keys[0]):
-            self.keys, self.values, self._place = keys, values, place.zero_()
+        weakref.finalize(self, _leave, left, key, kept).atexit = False
 
     def write(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         index = self._place + torch.arange(keys.shape[2], device=keys.device)
@@ -60,5 +66,9 @@ class FixedCache(Cache):
         self._place.fill_(len(self))
 
 
-def _leave(keys: list[Tensor], values: list[Tensor], place: Tensor) -> None:
-    _LEFT[:] = [(keys, values, place)]
+def _leave(left: Left, key: tuple, kept: tuple[list[Tensor], list[Tensor], Tensor]) -> None:
+    has_grown = kept[0][0].shape != key[1]
+    if not has_grown:
+        left[key] = kept
+    while len(left) > NUM_LEFT:
+        left.pop(next(iter(left)), None)

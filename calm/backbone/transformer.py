@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -95,7 +95,7 @@ class Transformer(Backbone):
         return self.norm(x)
 
     def new_cache(
-        self, batch_size: int, *, capacity: int, history_rows: int | None = None, kind: type[Cache] = Cache
+        self, batch_size: int, *, capacity: int, history_rows: int | None = None, kind: Callable[..., Cache] = Cache
     ) -> Cache:
         weight = self.norm.weight
         return kind(

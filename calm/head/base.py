@@ -55,9 +55,10 @@ class FlowHead(Part):
         return self(state, noisy=noisy, time=time, **spans)
 
     def remember_times(self, wrap: Callable[[nn.Module], nn.Module]) -> None:
-        """Put ``wrap`` around what sees times alone, one after the other, for inference."""
+        """Put ``wrap`` around what turns times into vectors, for inference; what comes behind it may be wrapped with it."""
         for name in self.timed:
-            setattr(self, name, wrap(getattr(self, name)))
+            if isinstance(module := getattr(self, name), TimeEmbedding):
+                setattr(self, name, wrap(module))
 
     def param_groups(self):
         return [{"part": "head", "params": list(self.parameters())}]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
 from collections.abc import Callable
 
@@ -39,7 +40,7 @@ def compile_passes(model: Generator, *, backend: str = "inductor") -> Generator:
         # The next replay of a graph writes to the same tensor.
         return (lambda *args, **more: fast(*args, **more).clone()) if graphs else fast
 
-    model.cache_type = FixedCache
+    model.cache_type = functools.partial(FixedCache, left={})
     model.pass_rows = compiled(model.pass_rows)
     model.head.forward, model.head.step = compiled(model.head.forward), compiled(model.head.step)
     return model

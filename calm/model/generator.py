@@ -6,7 +6,7 @@ Subclasses say where the flow runs: in the backbone (`ar_flow`) or in the head (
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -61,7 +61,7 @@ class Generator(Part):
             nn.init.normal_(weight, std=0.02)
         self.expert_enabled = expert is not None
         #: what keeps earlier rows in generation
-        self.cache_type: type[Cache] = Cache
+        self.cache_type: Callable[..., Cache] = Cache
         #: counts of the batches of one optimizer step, where gradients are accumulated over several
         self.window: Window | None = None
 

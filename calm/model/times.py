@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 __all__ = ["RememberedTimes", "remember_times"]
 
-#: values kept at most: those of several grids
+#: values kept, about: those of several grids
 CAPACITY = 256
 
 
@@ -27,13 +27,16 @@ class RememberedTimes(nn.Module):
         if not time.numel():
             return self.inner(time)
         values = time.flatten().tolist()
-        if len(self._known) + len(values) > CAPACITY:
+        # Of this call alone: another thread may clear what is known at any time.
+        found = {value: self._known.get(value) for value in set(values)}
+        for value in [value for value, row in found.items() if row is None]:
+            found[value] = self.inner(time.new_full((1,), value))[0]
+        if len(self._known) + len(found) > CAPACITY:
             self._known.clear()
-        for value in set(values) - self._known.keys():
-            self._known[value] = self.inner(time.new_full((1,), value))[0]
-        if len(set(values)) == 1:
-            return self._known[values[0]].expand(*time.shape, -1)
-        return torch.stack([self._known[value] for value in values]).unflatten(0, time.shape)
+        self._known.update(found)
+        if len(found) == 1:
+            return found[values[0]].expand(*time.shape, -1)
+        return torch.stack([found[value] for value in values]).unflatten(0, time.shape)
 
 
 def remember_times(model: nn.Module) -> None:

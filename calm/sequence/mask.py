@@ -63,7 +63,7 @@ def block_mask(rows: Rows, *, history: int | None = None):
 
 
 def _tiles(mask: Tensor) -> Tensor:
-    """Visible pairs in every tile of bool [B, Nq, Nk] -> int32 [B, Tq, Tk]; rows that fill up the last tile see nothing."""
+    """Visible pairs in every tile of bool [B, Nq, Nk] -> int64 [B, Tq, Tk]; rows that fill up the last tile see nothing."""
     missing_q, missing_k = (-size % TILE for size in mask.shape[1:])
     filled = F.pad(mask, (0, missing_k, 0, missing_q))
     return reduce(filled, "b (q x) (k y) -> b q k", "sum", x=TILE, y=TILE)

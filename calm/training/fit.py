@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import itertools
 import logging
@@ -37,6 +38,7 @@ from calm.training.loggers import build_loggers
 from calm.training.memory import ReturnFreedMemory
 from calm.training.network import prepare_network
 from calm.training.optim import build_optimizer
+from calm.training.precision import precision_of
 from calm.training.progress import ProgressLine
 from calm.training.run_folder import ConfigStamp, prepare_run
 from calm.training.samples import Render, SampleRenderer
@@ -118,6 +120,9 @@ def train(
         progress: whether to draw a progress line on the console.
         callbacks: further callbacks; their state is saved and restored with the run's.
     """
+    # Written down and compared by what it means here: another machine must not go on in another arithmetic.
+    precision = precision_of(config.trainer.precision, device=device_type(config.trainer))
+    config = dataclasses.replace(config, trainer=dataclasses.replace(config.trainer, precision=precision))
     checkpoint = prepare_run(config)
     heartbeats = Heartbeats(config.run_dir, every_seconds=config.trainer.heartbeat_seconds)
     heartbeats.beat("preparing")

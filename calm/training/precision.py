@@ -22,4 +22,4 @@ def has_fast_bfloat16(device: str) -> bool:
     if device == "cpu":
         # Of x86 alone torch tells so much in all its versions; other CPUs stay in float32.
         return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    return not torch.cuda.is_available() or torch.cuda.is_bf16_supported()
+    return not torch.cuda.is_available() or torch.cuda.is_bf16_supported(including_emulation=False)

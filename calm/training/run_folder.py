@@ -35,6 +35,8 @@ FREE_KEYS: tuple[str, ...] = (
     "logger",
     "sampler",
     "trainer",
+    # what is computed together: the same losses and gradients
+    "model.pack_rows",
     # Shards may move: the data module itself compares their fingerprint, weights, seed and batch size.
     "data.name",
     "data.train",

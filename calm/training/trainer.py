@@ -16,7 +16,6 @@ from calm.part import Part
 from calm.training.checkpoint_io import AtomicCheckpointIO
 from calm.training.compilation import compile_layers
 from calm.training.config import OptimConfig, TrainerConfig
-from calm.training.precision import precision_of
 from calm.training.run_folder import ConfigStamp
 from calm.training.sharded_strategy import ShardedStrategy
 from calm.training.sharding import layers_of, recompute_layers, shard
@@ -37,7 +36,7 @@ def build_trainer(settings: TrainerConfig, optim: OptimConfig, *, root: Part) ->
         accelerator=settings.accelerator,
         devices=int(settings.devices) if settings.devices.isdigit() else settings.devices,
         num_nodes=settings.num_nodes,
-        precision=precision_of(settings.precision, device=device_type(settings)),
+        precision=settings.precision,
         max_steps=settings.max_steps,
         max_epochs=-1,
         check_val_every_n_epoch=None,

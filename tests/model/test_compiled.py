@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from calm.backbone.fixed_cache import FixedCache
+from calm.backbone.fixed_cache import NUM_LEFT, FixedCache
 from calm.errors import ConfigError
 from calm.generation import AudioCALM
 from calm.generation.config import SamplerConfig
@@ -65,16 +65,33 @@ def test_what_cannot_be_compiled_is_refused_and_auto_chooses_what_can_be():
         choose_precision("fp16", device=where, compiled=True)
 
 
-def test_the_next_request_has_the_tensors_of_the_last_one_where_shapes_agree():
+def test_the_next_request_has_the_tensors_of_an_earlier_one_of_its_shape_and_nothing_of_what_was_in_them():
+    left = {}
+
     def cache(capacity: int) -> FixedCache:
-        return FixedCache((1, 1, 1, 4), capacity=capacity, rotate=lambda keys, positions: keys)
+        return FixedCache((1, 1, 1, 4), capacity=capacity, rotate=lambda keys, positions: keys, left=left)
+
+    def places(one: FixedCache) -> list[int]:
+        return [one.keys[0].data_ptr(), one.values[0].data_ptr(), one._place.data_ptr()]
 
     first = cache(100)
-    places = [first.keys[0].data_ptr(), first.values[0].data_ptr(), first._place.data_ptr()]
+    first.values[0].fill_(torch.nan)
+    known = places(first)
     del first
+    other = cache(200)
     second = cache(90)
-    assert [second.keys[0].data_ptr(), second.values[0].data_ptr(), second._place.data_ptr()] == places
+    assert places(second) == known and not second.values[0].any()
     # While it is in use nobody else gets them.
-    assert cache(90).keys[0].data_ptr() != places[0]
-    del second
-    assert cache(200).keys[0].shape[2] == 256
+    assert places(cache(90))[0] != known[0]
+    del second, other
+    for capacity in (300, 500, 700):
+        cache(capacity)
+    assert len(left) <= NUM_LEFT
+
+
+def test_a_cache_that_has_grown_is_not_taken_for_one_of_its_first_shape():
+    left = {}
+    one = FixedCache((1, 1, 1, 4), capacity=100, rotate=lambda keys, positions: keys, left=left)
+    one.reserve(200)
+    del one
+    assert not left

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import math
 
 import pytest
 import torch
@@ -38,14 +37,14 @@ def losses_of(root, *, pack_rows: int):
     return {name: value.detach() for name, value in losses.items()}, gradients, sum(seen)
 
 
-@pytest.mark.parametrize("pack_rows", [1, 100, 400])
+@pytest.mark.parametrize("pack_rows", [1, 100, 200])
 @pytest.mark.parametrize("model", ["ar_flow", "head_flow"])
 def test_packed_clips_have_the_losses_and_gradients_of_clips_apart(model, pack_rows):
     root = tiny_generator(model, num_noisy_copies=2).double().train()
     apart, packed = losses_of(root, pack_rows=0), losses_of(root, pack_rows=pack_rows)
     torch.testing.assert_close(packed[0], apart[0], rtol=0, atol=1e-12)
     torch.testing.assert_close(packed[1], apart[1], rtol=0, atol=1e-11)
-    assert packed[2] < (0.9 if pack_rows == 400 else 1.0) * apart[2] + (pack_rows == 1)
+    assert packed[2] < 0.9 * apart[2] or (pack_rows < 200 and packed[2] == apart[2])
 
 
 def batch_rows():
@@ -73,7 +72,7 @@ def test_a_batch_without_padding_to_speak_of_is_left_as_it_is():
 
 
 def test_no_row_of_one_clip_bears_on_another():
-    root = tiny_generator(pack_rows=400).double()
+    root = tiny_generator(pack_rows=200).double()
     batch = in_double(tiny_batch(TASKS, frames=24))
     hidden = []
     for scale in (1.0, 3.0):
@@ -85,16 +84,32 @@ def test_no_row_of_one_clip_bears_on_another():
     assert changed.any() and 0 < changed.float().mean() < 0.5
 
 
-@given(st.lists(st.integers(1, 50), min_size=1, max_size=30), st.integers(50, 120))
+SIZES = st.lists(st.integers(1, 50), min_size=1, max_size=30)
+
+
+@given(SIZES, st.integers(1, 30))
 @settings(max_examples=200, deadline=None)
-def test_clips_of_a_sequence_lie_behind_each_other_and_sequences_end_nearly_together(sizes, length):
-    chosen, starts = share_out(sizes, length=length)
-    places = sorted((number, start, start + size) for number, start, size in zip(chosen, starts, sizes, strict=True))
+def test_clips_of_a_sequence_lie_behind_each_other_and_sequences_end_nearly_together(sizes, count):
+    plan = share_out(sizes, count)
+    places = sorted((n, start, start + size) for n, start, size in zip(plan.chosen, plan.starts, sizes, strict=True))
     for (first, _, end), (second, start, _) in itertools.pairwise(places):
         assert start == (end if first == second else 0)
-    num_sequences = math.ceil(sum(sizes) / length)
-    assert max(chosen) < num_sequences
-    assert max(end for _, _, end in places) <= sum(sizes) / num_sequences + max(sizes)
+    assert max(plan.chosen) < plan.num_sequences == count
+    assert max(end for _, _, end in places) == plan.length <= sum(sizes) / count + max(sizes)
+
+
+@given(SIZES, st.integers(1, 200))
+@settings(max_examples=200, deadline=None)
+def test_packed_sequences_have_fewer_rows(sizes, length):
+    rows = prefix_rows(
+        num_reference=torch.zeros(len(sizes), dtype=torch.int64),
+        num_text=torch.tensor(sizes),
+        reference_length=0,
+        text_length=max(sizes),
+    )
+    if (packing := pack(rows, length=length)) is not None:
+        (count, packed), (batch, padded) = packing.rows.valid.shape, rows.valid.shape
+        assert count * packed <= 0.9 * batch * padded
 
 
 def test_a_negative_length_is_refused():

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 
@@ -28,6 +31,32 @@ def test_every_value_is_asked_for_once_and_gives_what_it_gives_alone():
     del asked[:]
     assert torch.equal(module(torch.tensor([[0.5], [0.25]]))[0], module(torch.tensor([[0.5]]))[0])
     assert asked == []
+
+
+def test_a_batch_of_equal_times_is_one_value(monkeypatch):
+    monkeypatch.setattr(times, "CAPACITY", 4)
+    plain = TimeEmbedding(8)
+    asked, module = counted(plain), RememberedTimes(plain)
+    for _ in range(3):
+        assert module(torch.full((50, 1), 0.5)).shape == (50, 1, 8)
+    assert asked == [0.5]
+
+
+def test_threads_do_not_lose_each_others_times(monkeypatch):
+    monkeypatch.setattr(times, "CAPACITY", 4)
+    module, interval = RememberedTimes(TimeEmbedding(8)), sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+
+    def ask(seed: int) -> None:
+        draw = torch.Generator().manual_seed(seed)
+        for _ in range(200):
+            module(torch.randint(8, (3, 1), generator=draw) / 8)
+
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            assert list(pool.map(ask, range(4))) == [None] * 4
+    finally:
+        sys.setswitchinterval(interval)
 
 
 def test_what_is_kept_is_bounded(monkeypatch):

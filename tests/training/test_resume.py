@@ -15,6 +15,7 @@ from calm.training.config import OptimConfig
 from calm.training.fit import train
 from calm.training.history import read_history
 from calm.training.interruption import Interrupted
+from calm.training.run_folder import differences
 from tests.training.toy import FollowData, ToyData, toy_config, toy_root
 
 
@@ -146,6 +147,23 @@ def test_a_folder_of_another_configuration_is_refused_with_the_keys(tmp_path):
     run(tmp_path, max_steps=2)
     with pytest.raises(ConfigError, match=r"trainer\.grad_accum_steps was 1, is 2"):
         run(tmp_path, ckpt_path="last", max_steps=2, grad_accum_steps=2)
+
+
+def test_a_precision_found_by_itself_is_kept_by_what_it_meant(tmp_path, monkeypatch):
+    supported = {"_is_avx512_bf16_supported": False, "_is_amx_tile_supported": False}
+    for name in supported:
+        monkeypatch.setattr(torch.cpu, name, lambda name=name: supported[name])
+    run(tmp_path, max_steps=2, precision="auto")
+    supported["_is_amx_tile_supported"] = True
+    with pytest.raises(ConfigError, match=r"trainer\.precision was '32-true', is 'bf16-mixed'"):
+        run(tmp_path, ckpt_path="last", max_steps=3, precision="auto")
+    assert run(tmp_path, ckpt_path="last", max_steps=3, precision="32-true").step == 3
+
+
+def test_a_run_from_before_clips_were_packed_goes_on_packed_or_not():
+    old, new = ({"model": {"name": "ar_flow", **more}} for more in ({}, {"pack_rows": 512}))
+    assert differences(old, new) == {}
+    assert differences(old, {"model": {"name": "ar_flow", "num_noisy_copies": 4}})
 
 
 def test_a_checkpoint_of_another_configuration_is_refused_with_the_keys(tmp_path):
