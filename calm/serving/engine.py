@@ -114,7 +114,9 @@ class Engine:
     def statistics(self) -> Statistics:
         """Counters and histograms of this moment."""
         with self._changed:
-            return self._recorder.snapshot(queued=len(self._queue), running=len(self._running))
+            # One whose end has been said already is still listed until the next block.
+            running = sum(job.stream.finish_reason is None for job in self._running)
+            return self._recorder.snapshot(queued=len(self._queue), running=running)
 
     def _job(
         self,
