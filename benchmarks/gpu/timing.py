@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import statistics
-import time
 from collections.abc import Callable
 
 import torch
+
+from benchmarks.ratios.turns import turns
 
 __all__ = ["medians", "wait"]
 
@@ -19,15 +20,6 @@ def wait(device: str) -> None:
 
 def medians(jobs: dict[str, Callable[[], object]], *, device: str, rounds: int, warm_up: int = 2) -> dict[str, dict]:
     """Median, least and largest seconds of each job; the jobs take turns, each waited for."""
-    for job in jobs.values():
-        for _ in range(warm_up):
-            job()
-    found: dict[str, list[float]] = {name: [] for name in jobs}
-    for _ in range(rounds):
-        for name, job in jobs.items():
-            wait(device)
-            begun = time.perf_counter()
-            job()
-            wait(device)
-            found[name].append(time.perf_counter() - begun)
+    waited = {name: lambda job=job: (job(), wait(device)) for name, job in jobs.items()}
+    found = {name: times.wall for name, times in turns(waited, rounds=rounds, warm_up=warm_up).items()}
     return {name: {"seconds": statistics.median(x), "low": min(x), "high": max(x)} for name, x in found.items()}

@@ -19,15 +19,18 @@ class Times:
     cpu: tuple[float, ...]
 
 
-def turns(jobs: Mapping[str, Callable[[], Any]], *, rounds: int, repeats: int | Mapping[str, int] = 1) -> dict[str, Times]:
-    """Run every job once to warm up, then all in turn, ``rounds`` times. Seconds are per call.
+def turns(
+    jobs: Mapping[str, Callable[[], Any]], *, rounds: int, repeats: int | Mapping[str, int] = 1, warm_up: int = 1
+) -> dict[str, Times]:
+    """Run every job to warm up, then all in turn, ``rounds`` times. Seconds are per call.
 
     Args:
-        repeats: calls in a turn; more for what is shorter than a millisecond or so.
+        repeats: calls in a turn; more for what is shorter than a millisecond or so. warm_up: calls before.
     """
     count = {name: repeats if isinstance(repeats, int) else repeats[name] for name in jobs}
     for run in jobs.values():
-        run()
+        for _ in range(warm_up):
+            run()
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in jobs}
     for _ in range(rounds):
         for name, run in jobs.items():

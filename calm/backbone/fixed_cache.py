@@ -32,9 +32,8 @@ class FixedCache(Cache):
             lay when it was recorded, so a later request of the same shape takes the same ones.
     """
 
-    def __init__(self, shape: tuple[int, int, int, int], *, capacity: int, left: Left | None = None, **more) -> None:
+    def __init__(self, shape: tuple[int, int, int, int], *, capacity: int, left: Left, **more) -> None:
         super().__init__(shape, capacity=0, **more)
-        left = {} if left is None else left
         like, num_layers = self.keys[0], shape[0]
         size = (*like.shape[:2], -(-capacity // STEP) * STEP, like.shape[3])
         key = (num_layers, size, like.dtype, like.device)

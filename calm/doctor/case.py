@@ -145,6 +145,11 @@ class Case:
         return accelerator == "cpu" or (accelerator == "auto" and not torch.cuda.is_available())
 
     @property
+    def device(self) -> str:
+        """Type of the devices that the run would train on: "cpu" or "cuda"."""
+        return "cpu" if self.on_cpu else "cuda"
+
+    @property
     def trained_tasks(self) -> list[Task]:
         """Tasks that some phase of the run draws."""
         phases = [phase for phase, _, _ in self.phases]

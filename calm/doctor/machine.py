@@ -39,7 +39,7 @@ def check_torch(case: Case) -> Iterator[Finding]:
             where="trainer.devices",
             hint=f"set trainer.devices={count}",
         )
-    if trainer.precision.startswith("bf16") and not has_fast_bfloat16("cpu" if case.on_cpu else "cuda"):
+    if trainer.precision.startswith("bf16") and not has_fast_bfloat16(case.device):
         what = "This device does not multiply in bfloat16: steps take many times as long as in float32"
         hint = "set trainer.precision=auto, or 32-true"
         yield Finding(level=Level.WARNING, what=what, where="trainer.precision", value=trainer.precision, hint=hint)

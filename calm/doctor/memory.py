@@ -132,10 +132,9 @@ def largest_batch(case: Case, *, world_size: int | None = None) -> BatchShape:
         _shape(case, clips=budget.max_frames // budget.size(seconds), ranks=ranks, seconds=seconds, text=text)
         for seconds, text in lengths.items()
     ]
-    device = "cpu" if case.on_cpu else "cuda"
-    kind = Precision.of(precision_of(case.config.trainer.precision, device=device))
+    kind = Precision.of(precision_of(case.config.trainer.precision, device=case.device))
     return max(
-        shapes, key=lambda shape: (activation_bytes(root, shape, kind, device=device) or 0, shape.clips * shape.frames)
+        shapes, key=lambda shape: (activation_bytes(root, shape, kind, device=case.device) or 0, shape.clips * shape.frames)
     )
 
 
@@ -205,7 +204,7 @@ def check_memory(case: Case) -> Iterator[Finding]:
     """The predicted peak of a rank, against the memory of the devices that are here."""
     if case.root is None:
         return
-    config, device = case.config, "cpu" if case.on_cpu else "cuda"
+    config, device = case.config, case.device
     memory = memory_of(case, device=device)
     yield _against(memory, _available(case), where=f"{device}, {precision_of(config.trainer.precision, device=device)}")
     if not memory.activations:

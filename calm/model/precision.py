@@ -76,7 +76,8 @@ def set_precision(model: Generator, precision: str) -> Generator:
     Packed are the layers between: those of backbone, expert and head. In float32 stay those that read latents or write
     them, embeddings of text and time, norms, attention and the stop head: they are few, or their rounding would go
     straight into what is heard. With a CPU's kinds the VAE's decoder is packed too, see `pack_decoder`, and what is
-    made of times is remembered; with bf16, which may be compiled, the decoder stays in float32, as its encoder always does. Raises ConfigError as `choose_precision` does.
+    made of times is remembered; with bf16, which may be compiled, the decoder stays in float32, as its encoder always
+    does. Raises ConfigError as `choose_precision` does.
     """
     chosen = choose_precision(precision, device=model.null_text.device)
     if chosen == "fp32":

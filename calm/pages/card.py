@@ -93,8 +93,7 @@ def _training(config: RunConfig, run_dir: Path) -> Iterator[tuple[str, str]]:
     if settings.accelerator != "auto":
         counts = [(settings.devices, "device"), (settings.num_nodes, "node"), (settings.num_threads, "thread")]
         listed = [f"{count} {word}{'' if str(count) == '1' else 's'}" for count, word in counts if count]
-        named = [] if settings.precision == "auto" else [settings.precision]
-        yield "hardware", ", ".join([settings.accelerator, *listed, *named])
+        yield "hardware", ", ".join([settings.accelerator, *listed, settings.precision])
 
 
 def _tasks(config: RunConfig) -> list[str]:

@@ -87,27 +87,25 @@ class Packing:
         rank = torch.arange(len(self._from), device=counts.device) - self._each(counts.cumsum(0) - counts, counts)
         self._to = self._each(firsts, counts) + rank
         self._counts = counts
-        fields = {field.name: self._place(getattr(rows, field.name)) for field in dataclasses.fields(rows)}
+        fields = {field.name: self.enter(getattr(rows, field.name)) for field in dataclasses.fields(rows)}
         self.rows = Rows(**fields | {"document": self.of_clips(torch.arange(1, len(counts) + 1, device=counts.device))})
 
     def enter(self, x: Tensor) -> Tensor:
-        """Rows [B, N, D] of the batch -> of the packed sequences [S, L, D]."""
-        return self._place(x)
+        """Rows [B, N, ...] of the batch -> of the packed sequences [S, L, ...]."""
+        return _placed(x.flatten(0, 1)[self._from], self._to, self._packed)
 
     def leave(self, x: Tensor) -> Tensor:
-        """Rows [S, L, D] of the packed sequences -> of the batch [B, N, D], zeros where there is padding."""
-        batch, length = self._unpacked
-        out = x.new_zeros(batch * length, *x.shape[2:])
-        return out.index_copy(0, self._from, x.flatten(0, 1)[self._to]).unflatten(0, (batch, length))
+        """Rows [S, L, ...] of the packed sequences -> of the batch [B, N, ...], zeros where there is padding."""
+        return _placed(x.flatten(0, 1)[self._to], self._from, self._unpacked)
 
     def of_clips(self, values: Tensor) -> Tensor:
         """One value for every clip, [B] -> the same for each of its rows, [S, L]; 0 where there is padding."""
-        out = values.new_zeros(self._packed[0] * self._packed[1])
-        return out.index_copy(0, self._to, self._each(values, self._counts)).view(self._packed)
-
-    def _place(self, x: Tensor) -> Tensor:
-        out = x.new_zeros(self._packed[0] * self._packed[1], *x.shape[2:])
-        return out.index_copy(0, self._to, x.flatten(0, 1)[self._from]).unflatten(0, self._packed)
+        return _placed(self._each(values, self._counts), self._to, self._packed)
 
     def _each(self, values: Tensor, counts: Tensor) -> Tensor:
         return values.repeat_interleave(counts, output_size=len(self._from))
+
+
+def _placed(x: Tensor, places: Tensor, shape: Sequence[int]) -> Tensor:
+    """Rows [R, ...] at flat places of a batch of this shape [B, N], zeros elsewhere: [B, N, ...]."""
+    return x.new_zeros(math.prod(shape), *x.shape[1:]).index_copy(0, places, x).unflatten(0, shape)
