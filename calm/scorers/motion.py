@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -13,14 +14,17 @@ from calm.types import Waveform
 __all__ = ["MelMotion"]
 
 NUM_MELS, N_FFT, HOP = 64, 1024, 320
+#: Bands whose logarithms are taken: neighbouring pairs are averaged, since a small set's distance grows with its width.
+BANDS = NUM_MELS // 2
 RATE = 16_000
-#: Energies that are added: before the logarithm, that of white noise of -64 dBFS, so that what a codec does to quiet
+#: Energies that are added: before the logarithm, that of white noise of -79 dBFS, so that what a codec does to quiet
 #: bands is heard; before motion is judged, -54 dBFS, so that the hiss of a pause does not count as motion.
-FLOOR, STILL = 1e-5, 1e-4
+FLOOR, STILL = 3e-7, 1e-4
 #: Share of the mean over bands that is left: noise raises all quiet bands alike, and would be all that is heard.
-LEVEL = 0.3
-#: A unit of motion against one of log-mel. Its choice, and that of the numbers above, is in docs/DECISIONS.md.
-SCALE = 25.0
+LEVEL = 0.5
+#: Units of motion against one of log10 energy: of spectra, of modulation, of the envelope's distribution. Their choice,
+#: and that of the numbers above, is in docs/DECISIONS.md.
+SCALES = (8.5, 28.0, 14.0)
 #: frames of 20 ms between spectra that are compared: 40 to 400 ms
 LAGS = (2, 5, 10, 20)
 #: hertz between which the envelope's modulation is summed; speech has most of its own at 3 to 6 Hz
@@ -30,11 +34,11 @@ QUANTILES = (0.2, 0.5)
 
 
 class MelMotion(Embedder):
-    """Log-mel statistics as in `mel`, and eleven numbers of how the loud parts move, for each second; D = 139.
+    """Log-mel statistics as in `mel`, and eleven numbers of how the loud parts move, for each second; D = 75.
 
     A clip of S seconds is cut into round(S) equal windows, at least one, of frames of 64 ms every 20 ms, 0 to 8 kHz.
 
-    - 64 means and 64 standard deviations over time of log10(energy + floor), the means with 0.3 of their own mean.
+    - 32 means and 32 standard deviations over time of log10(energy + floor), half of the means' own mean taken away.
     - Four distances between spectra 40, 100, 200 and 400 ms apart, see `spectral_motion`.
     - Modulation of the envelope in four bands from 1.5 to 15.5 Hz, its spread, and two quantiles, see `envelope_motion`.
 
@@ -46,7 +50,7 @@ class MelMotion(Embedder):
 
     name = "motion"
     sample_rate = RATE
-    width = 2 * NUM_MELS + len(LAGS) + len(MODULATION) - 1 + 1 + len(QUANTILES)
+    width = 2 * BANDS + len(LAGS) + len(MODULATION) - 1 + 1 + len(QUANTILES)
 
     def embed(self, clip: Waveform) -> np.ndarray:
         audio = mono(clip, sample_rate=self.sample_rate).double()
@@ -61,12 +65,13 @@ class MelMotion(Embedder):
             "window_seconds": 1.0,
             "hop_seconds": 1.0,
             "num_mels": NUM_MELS,
+            "bands": BANDS,
             "n_fft": N_FFT,
             "frame_hop": HOP,
             "floor": FLOOR,
             "level": LEVEL,
             "motion_floor": STILL,
-            "motion_scale": SCALE,
+            "motion_scales": list(SCALES),
             "lags_frames": list(LAGS),
             "modulation_hz": list(MODULATION),
             "envelope_quantiles": list(QUANTILES),
@@ -74,13 +79,14 @@ class MelMotion(Embedder):
 
 
 def _row(energy: np.ndarray) -> np.ndarray:
-    """One window [frames, 64] as a row [139]."""
-    logs = np.log10(energy + FLOOR)
+    """One window [frames, 64] as a row [75]."""
+    logs = np.log10(energy.reshape(len(energy), BANDS, -1).mean(axis=2) + FLOOR)
     means = logs.mean(axis=0)
-    means = means - (1 - LEVEL) * means.mean()
-    return np.concatenate(
-        [means, logs.std(axis=0), SCALE * spectral_motion(energy + STILL), SCALE * envelope_motion(energy + STILL)]
-    )
+    envelope = envelope_motion(energy + STILL)
+    parts = np.split(envelope, [len(MODULATION) - 1])
+    moving = [spectral_motion(energy + STILL), *parts]
+    scaled = [scale * part for scale, part in zip(SCALES, moving, strict=True)]
+    return np.concatenate([means - (1 - LEVEL) * means.mean(), logs.std(axis=0), *scaled])
 
 
 def spectral_motion(energy: np.ndarray) -> np.ndarray:
@@ -113,5 +119,5 @@ def envelope_motion(energy: np.ndarray) -> np.ndarray:
     power = np.abs(np.fft.rfft((envelope - 1) * np.hanning(len(envelope)), MODULATION_FFT)) ** 2
     amplitude = np.sqrt(power * 64 / MODULATION_FFT) / len(envelope)
     bins = np.round(np.array(MODULATION) * MODULATION_FFT * HOP / RATE).astype(int)
-    bands = [np.sqrt(np.sqrt(np.square(amplitude[low:high]).sum())) for low, high in zip(bins[:-1], bins[1:], strict=True)]
+    bands = [np.sqrt(np.sqrt(np.square(amplitude[low:high]).sum())) for low, high in itertools.pairwise(bins)]
     return np.array([*bands, np.log1p(envelope.std()), *np.quantile(envelope, QUANTILES)])
