@@ -27,7 +27,7 @@ class EmbeddingConfig:
     ``mel`` and ``motion`` have no weights. ``vggish`` and ``panns`` were not published on the hub and need one of the two options.
     """
 
-    embedding: EmbeddingName = "mel"
+    embedding: EmbeddingName = "motion"
     repo: str | None = None
     revision: str | None = None
     folder: str | None = None

@@ -11,7 +11,7 @@ from calm.audio import mel_spectrogram
 from calm.scorers.embedder import Embedder, mono
 from calm.types import Waveform
 
-__all__ = ["MelMotion"]
+__all__ = ["MelMotion", "envelope_motion", "spectral_motion"]
 
 NUM_MELS, N_FFT, HOP = 64, 1024, 320
 #: Bands whose logarithms are taken: neighbouring pairs are averaged, since a small set's distance grows with its width.
