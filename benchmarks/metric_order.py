@@ -53,7 +53,7 @@ SPEECH_SNRS, SET_SNRS = (10,), (10, 20)
 JUDGED, POOL, REFERENCES = 80, 200, 150
 #: clips of a set of recordings, at most, of which halves are compared
 HALVED = 120
-EMBEDDINGS = ("mel",)
+EMBEDDINGS = ("motion", "mel")
 #: sets of a source, and the kind that is far from each
 SETS = {
     "real": {Task.SPEECH: Task.MUSIC, Task.MUSIC: Task.SPEECH},

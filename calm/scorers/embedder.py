@@ -17,17 +17,17 @@ from calm.types import Waveform
 
 __all__ = ["Embedder", "EmbeddingConfig", "EmbeddingName", "mono", "origin"]
 
-EmbeddingName = Literal["mel", "vggish", "panns", "clap"]
+EmbeddingName = Literal["mel", "motion", "vggish", "panns", "clap"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class EmbeddingConfig:
     """Which embedding, and where its weights are: ``folder`` if it is given, else ``repo`` of the hub.
 
-    ``mel`` has no weights. ``vggish`` and ``panns`` were not published on the hub and need one of the two options.
+    ``mel`` and ``motion`` have no weights. ``vggish`` and ``panns`` were not published on the hub and need one of the two options.
     """
 
-    embedding: EmbeddingName = "mel"
+    embedding: EmbeddingName = "motion"
     repo: str | None = None
     revision: str | None = None
     folder: str | None = None

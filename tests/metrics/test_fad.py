@@ -11,13 +11,16 @@ from calm.metrics.embedded import interval
 from calm.metrics.fad import FrechetAudioDistance, frechet_influences
 from calm.metrics.frechet import Gaussian, frechet_distance
 from calm.registry import build
+from calm.scorers.motion import MelMotion
 from calm.types import Task, Waveform
 from tests.scorer_models import noise, save_clap, save_cnn14, save_vggish
 
+#: numbers of a row of the default embedding
+WIDTH = MelMotion.width
 ITEM = Item(id="a", task=Task.SOUND, text="a dog barks")
 
 
-def sample(seed: int, *, clips: int = 40, windows: int = 3, size: int = 128, shift: float = 0.0) -> Rows:
+def sample(seed: int, *, clips: int = 40, windows: int = 3, size: int = WIDTH, shift: float = 0.0) -> Rows:
     """Windows of a clip are alike."""
     rng = np.random.default_rng(seed)
     rows = 0.7 * rng.normal(size=(clips, 1, size)) + 0.7 * rng.normal(size=(clips, windows, size)) + shift
@@ -107,18 +110,19 @@ def test_the_interval_is_no_wider_than_the_spread_of_figures_by_half():
 
 
 def test_clips_that_are_all_alike_have_a_figure():
-    rows = Rows(indices=np.arange(5), values=np.ones((5, 128)))
+    rows = Rows(indices=np.arange(5), values=np.ones((5, WIDTH)))
     found = figures_of(filled(FrechetAudioDistance(), rows, sample(0)).compute())["fad"]
     assert np.isfinite([found.value, found.low, found.high]).all()
 
 
 def test_a_set_of_one_row_has_no_figure():
-    one = Rows(indices=np.zeros(1, int), values=np.ones((1, 128)))
+    one = Rows(indices=np.zeros(1, int), values=np.ones((1, WIDTH)))
     assert figures_of(filled(FrechetAudioDistance(), one, sample(0)).compute()) == {}
 
 
 @pytest.mark.parametrize(
-    ("name", "save", "width"), [("vggish", save_vggish, 128), ("panns", save_cnn14, 128), ("clap", save_clap, 12)]
+    ("name", "save", "width"),
+    [("mel", lambda _: None, 128), ("vggish", save_vggish, 128), ("panns", save_cnn14, 128), ("clap", save_clap, 12)],
 )
 @pytest.mark.parametrize("kind", ["fad", "kad"])
 def test_every_embedding_has_its_own_key(tmp_path, kind, name, save, width):
@@ -138,4 +142,4 @@ def test_a_clip_without_samples_is_unscored_and_silence_is_scored():
     with pytest.raises(Unscored, match="no samples"):
         metric.measure(Trial(item=ITEM, clip=Waveform(audio=torch.zeros(1, 0), sample_rate=16_000)))
     silent = metric.measure(Trial(item=ITEM, clip=Waveform(audio=torch.zeros(1, 8000), sample_rate=16_000)))
-    assert silent.shape == (1, 128) and np.isfinite(silent).all()
+    assert silent.shape == (1, WIDTH) and np.isfinite(silent).all()

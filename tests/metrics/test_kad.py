@@ -16,8 +16,12 @@ from calm.metrics.base import Item, Rows, Trial, figures_of
 from calm.metrics.embedded import interval
 from calm.metrics.kad import MAX_BANDWIDTH_ROWS, SCALE, KernelAudioDistance, kernel_distance, median_distance
 from calm.registry import build
+from calm.scorers.motion import MelMotion
 from calm.types import Task, Waveform
 from tests.metrics.trials import NO_REAL, REAL
+
+#: numbers of a row of the default embedding
+WIDTH = MelMotion.width
 
 
 def normal(seed: int, count: int, *, size: int = 8, shift: float = 0.0) -> np.ndarray:
@@ -78,9 +82,9 @@ def test_the_interval_covers_the_expected_figure_about_as_often_as_it_says(shift
 
 def test_windows_of_a_clip_are_drawn_together():
     rng = np.random.default_rng(0)
-    clips = rng.normal(size=(20, 1, 128))
-    values = (clips + 0.01 * rng.normal(size=(20, 10, 128))).reshape(-1, 128)
-    metric, reference = KernelAudioDistance(), rng.normal(size=(100, 128)) + 0.2
+    clips = rng.normal(size=(20, 1, WIDTH))
+    values = (clips + 0.01 * rng.normal(size=(20, 10, WIDTH))).reshape(-1, WIDTH)
+    metric, reference = KernelAudioDistance(), rng.normal(size=(100, WIDTH)) + 0.2
     together = metric.distance(Rows(indices=np.repeat(np.arange(20), 10), values=values), Rows(indices=np.arange(100), values=reference))
     apart = metric.distance(Rows(indices=np.arange(200), values=values), Rows(indices=np.arange(100), values=reference))
     wide, narrow = (f["kad"].high - f["kad"].low for f in (together, apart))
