@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import torch
 from torch import nn
 
-from calm.backbone.fused import fuse
+from calm.backbone.fused import fuse, script
+from calm.backbone.scripted_cache import ScriptedCache
 from calm.errors import ConfigError, did_you_mean
 from calm.head.base import TimeEmbedding
 from calm.model.generator import Generator
@@ -87,6 +88,9 @@ def set_precision(model: Generator, precision: str) -> Generator:
     for part in filter(None, (model.backbone, model.expert, model.head)):
         _pack(part, PACKED[chosen], latent_dim=model.vae.latent_dim)
     if chosen != _FALLBACK:
+        script(model.backbone)
+        model.head.script()
+        model.cache_type = ScriptedCache
         remember_times(model)
         pack_decoder(model.vae)
     return model

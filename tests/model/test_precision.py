@@ -113,7 +113,7 @@ def test_layers_between_are_packed_and_those_at_latents_times_and_ends_are_not(r
     assert {"audio_in", "head.out", "stop.mlp.1"} <= kept
     times = [module for module in model.modules() if isinstance(module, TimeEmbedding)]
     assert times and all(type(module.mlp[place]) is nn.Linear for module in times for place in (0, 2))
-    assert any(path.startswith("backbone.layers.2.mlp.down_proj") for path in inner)
+    assert any(path.startswith("backbone.layers.2.behind.mlp.down_proj") for path in inner)
     assert [path for path in inner if path.startswith("expert.")] and [path for path in inner if path.startswith("head.")]
     assert not [path for path in inner if path.startswith(("vae.encoder.", "stop.", "time."))]
 
