@@ -17,7 +17,8 @@ from calm.model.packed import PACKED, Int8Linear, MixedLinear, PackedLinear, mis
 from calm.model.times import remember_times
 from calm.vae import VAE
 from calm.vae.cepstrum import Envelope
-from calm.vae.fused import fuse as fuse_decoder
+from calm.vae.decoder import Decoder
+from calm.vae.fused import FusedDecoder
 
 __all__ = ["PRECISIONS", "choose_precision", "pack_decoder", "set_precision"]
 
@@ -105,8 +106,11 @@ def pack_decoder(vae: VAE) -> VAE:
     """
     decoder = getattr(vae, "decoder", None)
     if isinstance(decoder, nn.Module) and missing(_DECODER) is None:
-        fuse_decoder(decoder)
+        if isinstance(decoder, Decoder):
+            decoder = vae.decoder = FusedDecoder(decoder)
         _pack(decoder, PACKED[_DECODER], latent_dim=vae.latent_dim)
+        if isinstance(decoder, FusedDecoder):
+            decoder.script()
     return vae
 
 

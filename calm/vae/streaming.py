@@ -32,8 +32,8 @@ class StftStream(DecoderStream):
     def push(self, latents: Tensor) -> Tensor:
         self._check_open()
         self._like = latents[:, :1]
-        pieces = latents.split(MAX_FRAMES, dim=1)
-        return torch.cat([self._decoder.push(piece, self._state) for piece in pieces], dim=-1)
+        audio = [self._decoder.push(piece, self._state) for piece in latents.split(MAX_FRAMES, dim=1)]
+        return audio[0] if len(audio) == 1 else torch.cat(audio, dim=-1)
 
     @torch.no_grad()
     def finish(self) -> Tensor:
