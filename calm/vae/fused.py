@@ -72,20 +72,20 @@ class _Network(nn.Module):
         return [latents.new_zeros(len(latents), *shape) for shape in self.shapes]
 
     def forward(self, latents: Tensor, state: list[Tensor], seen: int) -> tuple[Tensor, list[Tensor]]:
-        x = self.enter(latents, state)[:, max(0, self.look_ahead - seen) :]
+        x = self.enter(latents, state)
         waiting = torch.cat([state[self.latents], latents], dim=1)
         ready = max(0, waiting.shape[1] - self.look_ahead)
-        state[self.latents] = waiting[:, ready:]
+        state[self.latents] = waiting.narrow(1, ready, waiting.shape[1] - ready)
         if ready == 0:
             return self.head.nothing(latents), state
         batch = latents.shape[0]
-        x = self.to_frames(x).view(batch, ready * self.num_frames, -1)
+        x = self.to_frames(x.narrow(1, x.shape[1] - ready, ready)).view(batch, ready * self.num_frames, -1)
         for layer in self.layers:
             x = layer(x, state)
         x = self.to_output(x).view(batch, x.shape[1] * self.num_outputs, -1)
         for block in self.output_blocks:
             x = block(x, state)
-        cepstrum, pitch = waiting[:, :ready, : self.num_envelope], waiting[:, :ready, self.num_envelope :]
+        cepstrum, pitch = waiting.narrow(1, 0, ready).tensor_split([self.num_envelope], dim=2)
         harmonics: tuple[Tensor, Tensor, Tensor] | None = None
         if self.source is not None:
             harmonics = self.source(pitch, state)
@@ -129,7 +129,7 @@ class DepthwiseConv(nn.Module):
 
     def forward(self, x: Tensor, state: list[Tensor]) -> Tensor:
         rows = torch.cat([state[self.place], x], dim=1)
-        state[self.place] = rows[:, x.shape[1] :]
+        state[self.place] = rows.narrow(1, x.shape[1], self.context)
         windows = rows.unfold(1, self.context + 1, 1).permute(0, 3, 1, 2)  # [B, K, N, D]
         return (windows * self.taps).sum(dim=1) + self.bias
 
@@ -145,7 +145,7 @@ class DenseConv(nn.Module):
 
     def forward(self, x: Tensor, state: list[Tensor]) -> Tensor:
         rows = torch.cat([state[self.place], x], dim=1)
-        state[self.place] = rows[:, x.shape[1] :]
+        state[self.place] = rows.narrow(1, x.shape[1], self.context)
         return F.linear(rows.unfold(1, self.context + 1, 1).flatten(2), self.weight, self.bias)
 
 
@@ -168,19 +168,21 @@ class FusedAttention(nn.Module):
         past = state[self.keys].shape[2]
         k, v = torch.cat([state[self.keys], k], dim=2), torch.cat([state[self.values], v], dim=2)
         oldest = max(0, k.shape[2] - self.before)
-        state[self.keys], state[self.values] = k[:, :, oldest:], v[:, :, oldest:]
+        kept = k.shape[2] - oldest
+        state[self.keys], state[self.values] = k.narrow(2, oldest, kept), v.narrow(2, oldest, kept)
         heard: list[Tensor] = []
         for start in range(0, num_rows, self.block):
-            heard.append(self._attend(q[:, :, start : start + self.block], k, v, past + start))
+            rows = q.narrow(2, start, min(self.block, num_rows - start))
+            heard.append(self._attend(rows, k, v, past + start))
         together = heard[0] if len(heard) == 1 else torch.cat(heard, dim=2)
         return self.out(together.transpose(1, 2).reshape(batch, num_rows, -1))
 
     def _attend(self, q: Tensor, k: Tensor, v: Tensor, start: int) -> Tensor:
         """What rows q, the first of which is row ``start`` of k and v, hear of those up to ``before`` rows back."""
         first, num_rows = max(0, start - self.before), q.shape[2]
-        end = start + num_rows
-        band = self.band[:, :, :num_rows, self.before - (start - first) : self.before + num_rows]
-        return F.scaled_dot_product_attention(q, k[:, :, first:end], v[:, :, first:end], attn_mask=band)
+        count = start + num_rows - first
+        band = self.band.narrow(2, 0, num_rows).narrow(3, self.before + first - start, count)
+        return F.scaled_dot_product_attention(q, k.narrow(2, first, count), v.narrow(2, first, count), attn_mask=band)
 
 
 def _place(shapes: Shapes, *shape: int) -> int:

@@ -126,16 +126,15 @@ class FusedHead(nn.Module):
         """Samples of windowed frames [B, A, N, n_fft], ``before`` frames from the start, that no later frame can change."""
         count = frames.shape[2]
         total = nn.functional.pad(state[self.place], (0, 0, 0, count))  # [B, A, late + N, hop]
-        pieces = frames.unflatten(3, [-1, self.hop])
-        for row in range(self.late + 1):
-            total[:, :, row : row + count] += pieces[:, :, :, row]
-        state[self.place] = total[:, :, count:]
+        for row, piece in enumerate(frames.split(self.hop, dim=3)):
+            total.narrow(2, row, count).add_(piece)
+        state[self.place] = total.narrow(2, count, self.late)
         if before >= self.late:
-            weight = self.weight[-1:]
+            weight = self.weight[-1]
         else:
             weight = self.weight[(torch.arange(count, device=frames.device) + before).clamp(max=self.late)]
-        audio = (total[:, :, :count] / weight).flatten(2)
-        return audio[..., min(max(0, self.trim - before * self.hop), audio.shape[-1]) :]
+        audio = (total.narrow(2, 0, count) / weight).flatten(2)
+        return audio[:, :, min(max(0, self.trim - before * self.hop), audio.shape[2]) :]
 
     @torch.jit.unused
     def flush(self, state: list[Tensor], latents: int) -> Tensor:

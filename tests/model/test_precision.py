@@ -125,7 +125,7 @@ def test_the_decoder_has_fp16_weights_beside_the_kinds_of_a_cpu_and_float32_besi
     kinds = {type(module) for module in decoder.modules() if isinstance(module, PackedLinear)}
     assert kinds == (set() if name == "bf16" else {PACKED["fp16"]})
     left = {path for path, module in decoder.named_modules() if type(module) is nn.Linear}
-    assert "envelope.project" in left and (name == "bf16" or left == {"envelope.project"})
+    assert "envelope.project" in left if name == "bf16" else left == {"network.envelope.project"}
 
 
 @pytest.mark.skipif("fp16" not in HERE, reason="this CPU has no fp16 weights")
