@@ -17,6 +17,7 @@ from calm.backbone.attention import attend
 from calm.backbone.base import Residual
 from calm.backbone.cache import Cache
 from calm.backbone.layers import Attention, FeedForward, Layer, RMSNorm, Rotary
+from calm.backbone.transformer import Transformer
 from calm.part import linear_of
 from calm.scripted import Scripted
 
@@ -37,13 +38,30 @@ def fuse(backbone: nn.Module) -> None:
 
 
 def script(backbone: nn.Module) -> None:
-    """Make one call of what lies before, and one of what lies behind, the attention of every fused layer.
+    """Make one call of what lies before, and one of what lies behind, the attention of every fused layer; keep angles.
 
     For a backbone whose weights are packed, or stay as they are, from now on.
     """
+    if isinstance(backbone, Transformer):
+        backbone.angles = KeptAngles(backbone.angles)
     for module in backbone.modules():
         if isinstance(module, FusedLayer):
             module.script()
+
+
+class KeptAngles:
+    """Rotary angles of the positions [B, N] that were last asked for: the passes of a block share theirs."""
+
+    def __init__(self, make: Callable[..., Rotary]) -> None:
+        self._make = make
+        self._kept: tuple[Tensor, Rotary] | None = None
+
+    def __call__(self, positions: Tensor, *, dtype: torch.dtype) -> Rotary:
+        # Read once: another thread may keep others meanwhile.
+        kept = self._kept
+        if kept is None or kept[0] is not positions:
+            kept = self._kept = positions, self._make(positions, dtype=dtype)
+        return kept[1]
 
 
 class FusedNorm(nn.Module):
