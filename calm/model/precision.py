@@ -79,7 +79,8 @@ def set_precision(model: Generator, precision: str) -> Generator:
     them, embeddings of text and time, norms, attention and the stop head: they are few, or their rounding would go
     straight into what is heard. With a CPU's kinds the VAE's decoder is packed too, see `pack_decoder`, and what is
     made of times is remembered; with bf16, which may be compiled, the decoder stays in float32, as its encoder always
-    does. Raises ConfigError as `choose_precision` does.
+    does. With a CPU's kinds layers and head also run as TorchScript, where torch has it (`calm.scripted`). Raises
+    ConfigError as `choose_precision` does.
     """
     chosen = choose_precision(precision, device=model.null_text.device)
     if chosen == "fp32":
@@ -102,7 +103,7 @@ def pack_decoder(vae: VAE) -> VAE:
 
     A push of a stream is few rows for many weights, most of its time goes into reading them. In float32 stay the layers
     that read latents, and the envelope. Nothing changes where the CPU lacks fp16, or where the VAE keeps no module under
-    the name ``decoder``. Returns the VAE.
+    the name ``decoder``. A decoder of `stft_vae` is another module then. Returns the VAE.
     """
     decoder = getattr(vae, "decoder", None)
     if isinstance(decoder, nn.Module) and missing(_DECODER) is None:
