@@ -26,9 +26,10 @@ def our_decoder():
 
 def streamed(vae, latents: torch.Tensor) -> Callable[[], None]:
     def run() -> None:
-        stream = vae.stream()
-        for piece in latents.split(BLOCK, dim=1):
+        stream, (*pieces, last) = vae.stream(), latents.split(BLOCK, dim=1)
+        for piece in pieces:
             stream.push(piece)
+        stream.push(stream.last(last))
         stream.finish()
 
     return run

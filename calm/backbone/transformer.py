@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from calm.backbone.base import Backbone, Residual
 from calm.backbone.cache import Cache
 from calm.backbone.joint_cache import JointCache
-from calm.backbone.layers import Layer, RMSNorm, rotary
+from calm.backbone.layers import Layer, RMSNorm, Rotary, rotary
 from calm.errors import ConfigError
 from calm.registry import register
 from calm.text import build_tokenizer
@@ -57,6 +58,7 @@ class Transformer(Backbone):
     def _build_layers(self, config, *, head_dim: int) -> None:
         self.dim, self.ffn_dim, self.num_layers = config.dim, config.ffn_dim, config.num_layers
         self.head_dim, self.num_kv_heads, self.rope_base = head_dim, config.num_kv_heads, config.rope_base
+        self.angles: Callable[..., Rotary] = functools.partial(rotary, head_dim=head_dim, base=config.rope_base)
         self.layers = nn.ModuleList(
             Layer(
                 config.dim,
@@ -89,7 +91,7 @@ class Transformer(Backbone):
         residual: Residual | None = None,
         cache: Cache | JointCache | None = None,
     ) -> Tensor:
-        table = rotary(positions, head_dim=self.head_dim, base=self.rope_base, dtype=x.dtype)
+        table = self.angles(positions, dtype=x.dtype)
         for index, layer in enumerate(self.layers):
             x = layer(x, rotary=table, mask=mask, layer=index, residual=residual, cache=cache)
         return self.norm(x)

@@ -115,6 +115,10 @@ class _Track:
         self._waiting = []
         return latents
 
+    def raw(self, latents: Tensor) -> Tensor:
+        """What the decoder gets of raw latents [1, F, C] that waited: the last ones with all that follows them."""
+        return latents if self._num_samples is None else self.decoder.last(latents)
+
     def hear(self, audio: Tensor) -> None:
         """Take the audio [1, A, S] that was decoded."""
         if self._num_samples is None:
@@ -158,7 +162,7 @@ def decode_together(vae: VAE, growing: Sequence[_Track]) -> None:
     if due:
         latents = [track.waiting() for track in due]
         with torch.autocast(latents[0].device.type, enabled=False):
-            raw = [vae.denormalize(piece) for piece in latents]
+            raw = [track.raw(vae.denormalize(piece)) for track, piece in zip(due, latents, strict=True)]
             audio = vae.push_streams([track.decoder for track in due], raw)
             for track, piece in zip(due, audio, strict=True):
                 track.hear(piece)

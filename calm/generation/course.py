@@ -45,11 +45,11 @@ class Settings:
 
 @dataclass(frozen=True, kw_only=True)
 class Block:
-    """One finished block: ``latents`` [B, K, C] (normalised) and the stop head's ``stop`` probabilities [B, K]."""
+    """One block: ``latents`` [B, K, C] (normalised), and ``stop`` probabilities [B, K], None where nobody asked for them."""
 
     index: int
     latents: Tensor
-    stop: Tensor
+    stop: Tensor | None
 
 
 @dataclass(eq=False, kw_only=True)
@@ -78,11 +78,10 @@ class Course:
         pairs = zip(self.settings.seeds, self.settings.temperature, strict=True)
         return torch.stack([block_noise(seed, self.index + ahead, shape=shape, temperature=t) for seed, t in pairs])
 
-    def take(self, latents: Tensor, stop_logits: Tensor) -> Block:
-        """Go on to the next block; return the finished one."""
-        block = Block(index=self.index - self.first, latents=latents, stop=torch.sigmoid(stop_logits.float()))
-        self.index += 1
-        return block
+    def block(self, latents: Tensor, stop_logits: Tensor | None = None) -> Block:
+        """The current block."""
+        stop = None if stop_logits is None else torch.sigmoid(stop_logits.float())
+        return Block(index=self.index - self.first, latents=latents, stop=stop)
 
 
 def block_noise(seed: int, block: int, *, shape: tuple[int, int], temperature: float) -> Tensor:

@@ -28,6 +28,11 @@ class Ends:
         return all(self.reasons)
 
     @property
+    def need_stops(self) -> bool:
+        """Whether what the stop head says can end a request: not where all have a length."""
+        return any(request.num_frames is None for request in self.plan.requests)
+
+    @property
     def open(self) -> list[int]:
         """The requests that have not ended."""
         return [index for index, reason in enumerate(self.reasons) if reason is None]
@@ -37,9 +42,9 @@ class Ends:
         self.reasons[index], self.frames[index] = reason, self.frames[index] or self._seen
 
     def update(self, block: Block) -> None:
-        """Take a block: its stop probabilities [B, K] and latents [B, K, C]."""
-        above = (block.stop > self.plan.stop_threshold).cpu().numpy()
-        size = above.shape[1]
+        """Take a block: its stop probabilities [B, K], where they are needed, and latents [B, K, C]."""
+        above = None if block.stop is None else (block.stop > self.plan.stop_threshold).cpu().numpy()
+        size = block.latents.shape[1]
         for index in self.open:
             request = self.plan.requests[index]
             limit = request.max_frames if request.num_frames is None else request.num_frames

@@ -26,7 +26,7 @@ def grow(model: Generator, clips: Clips, *, pipelined: bool | None = None) -> It
         pipelined: make the next block in a thread of its own while this one is decoded; by default where
             `core_is_free`. The samples are the same to the bit.
     """
-    blocks = sample_blocks(model, **clips.plan.sampling)
+    blocks = sample_blocks(model, **clips.plan.sampling, stops=clips.ends.need_stops)
     with _ahead(core_is_free(model) if pipelined is None else pipelined) as ahead:
         coming = ahead(blocks)
         while not clips.done:

@@ -14,26 +14,49 @@ from calm.model.branch import Branch
 from calm.model.generator import Generator
 from calm.model.halves import pair_rows
 
-__all__ = ["advance"]
+__all__ = ["Turn", "advance"]
 
 
-@torch.no_grad()
 def advance(model: Generator, courses: Sequence[Course]) -> list[Block]:
     """Make the next block of every course, each at its own place; they must have one block size.
 
     Each result is that of the course alone, but for rounding. All wait for the one with the most steps.
     """
-    cohorts = _cohorts(model, courses)
-    together = [course for cohort in cohorts for course in cohort.courses]
-    branch = model.join([course.branch for course in together])
-    ends = solve(_Velocities(branch, cohorts), [cohort.trajectory for cohort in cohorts])
-    stops = _append(branch, cohorts, ends).split([cohort.num_rows for cohort in cohorts])
-    blocks = {}
-    for cohort, end, stop in zip(cohorts, ends, stops, strict=True):
-        sizes = [len(course) for course in cohort.courses]
-        parts = zip(cohort.courses, end.split(sizes), cohort.conditional(stop).split(sizes), strict=True)
-        blocks |= {id(course): course.take(latents, logits) for course, latents, logits in parts}
-    return [blocks[id(course)] for course in courses]
+    turn = Turn(model, courses)
+    latents = turn.solve()
+    blocks = [course.block(one, stop) for course, one, stop in zip(courses, latents, turn.keep(), strict=True)]
+    for course in courses:
+        course.index += 1
+    return blocks
+
+
+class Turn:
+    """The current block of every course: ``solve``, then ``keep``. Arguments as for ``advance``."""
+
+    @torch.no_grad()
+    def __init__(self, model: Generator, courses: Sequence[Course]) -> None:
+        self._courses, self._cohorts = courses, _cohorts(model, courses)
+        self._branch = model.join([course.branch for cohort in self._cohorts for course in cohort.courses])
+        self._ends: list[Tensor] = []
+
+    @torch.no_grad()
+    def solve(self) -> list[Tensor]:
+        """The block's latents [B, K, C] of every course."""
+        self._ends = solve(_Velocities(self._branch, self._cohorts), [cohort.trajectory for cohort in self._cohorts])
+        return self._by_course(self._ends)
+
+    @torch.no_grad()
+    def keep(self) -> list[Tensor]:
+        """Take the block into the history; return the stop head's logits [B, K] of every course."""
+        stops = _append(self._branch, self._cohorts, self._ends).split([cohort.num_rows for cohort in self._cohorts])
+        return self._by_course([cohort.conditional(stop) for cohort, stop in zip(self._cohorts, stops, strict=True)])
+
+    def _by_course(self, values: Sequence[Tensor]) -> list[Tensor]:
+        """Values of every cohort's requests, in the order of the courses."""
+        found = {}
+        for cohort, value in zip(self._cohorts, values, strict=True):
+            found |= zip(map(id, cohort.courses), value.split([len(course) for course in cohort.courses]), strict=True)
+        return [found[id(course)] for course in self._courses]
 
 
 def _append(branch: Branch, cohorts: Sequence[_Cohort], ends: Sequence[Tensor]) -> Tensor:

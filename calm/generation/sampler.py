@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from torch import Tensor
 
 from calm.generation.course import Block, Settings, open_course
-from calm.generation.joint import advance
+from calm.generation.joint import Turn, advance
 from calm.model.generator import Generator
 from calm.model.prompt import Prompt
 
@@ -21,8 +21,18 @@ def sample_blocks(
     settings: Settings,
     negative: Prompt | None = None,
     history: Tensor | None = None,
+    stops: bool = True,
 ) -> Iterator[Block]:
-    """Yield blocks of B requests for ever; the caller decides when each ends. Arguments as for ``open_course``."""
+    """Yield blocks of B requests for ever; the caller decides when each ends. Arguments as for ``open_course``.
+
+    Args:
+        stops: whether the stop head is asked. Else a block comes before its clean pass, which the last one never needs.
+    """
     course = open_course(model, prompt, settings=settings, negative=negative, history=history)
-    while True:
+    while stops:
         yield advance(model, [course])[0]
+    while True:
+        turn = Turn(model, [course])
+        yield course.block(*turn.solve())
+        turn.keep()
+        course.index += 1

@@ -60,6 +60,9 @@ class FlowHead(Part):
             if isinstance(module := getattr(self, name), TimeEmbedding):
                 setattr(self, name, wrap(module))
 
+    def script(self) -> None:
+        """Make one call of what depends on the states, for inference with weights that stay as they are; here nothing."""
+
     def param_groups(self):
         return [{"part": "head", "params": list(self.parameters())}]
 

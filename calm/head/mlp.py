@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from calm.errors import ConfigError
 from calm.head.base import FlowHead, TimeEmbedding, modulate
 from calm.registry import register
+from calm.scripted import Scripted
 
 __all__ = ["MLPHead"]
 
@@ -74,6 +75,10 @@ class MLPHead(FlowHead):
         if self.reads_both:
             self.bare, self.grown = nn.Linear(dim, config.width, bias=False), (*self.grown, "bare")
             nn.init.zeros_(self.bare.weight)
+        self._scripted: Scripted | None = None
+
+    def script(self) -> None:
+        self._scripted = Scripted(_Network(self))
 
     def forward(
         self, hidden: Tensor, *, noisy: Tensor, time: Tensor, span: Tensor | None = None, bare: Tensor | None = None
@@ -90,8 +95,23 @@ class MLPHead(FlowHead):
             condition = condition + self.span(torch.zeros_like(time) if span is None else span)
         else:
             assert span is None, "this head knows no averages"
+        network = self._network if self._scripted is None else self._scripted
+        return network(noisy, condition)
+
+    def _network(self, noisy: Tensor, condition: Tensor) -> Tensor:
+        """``step`` with the sum of state and time."""
         condition = nn.functional.silu(condition)
         x = self.embed(noisy)
         for block in self.blocks:
             x = block(x, condition)
         return self.out(self.norm(x))
+
+
+class _Network(nn.Module):
+    """That step of the head alone, on the same layers."""
+
+    def __init__(self, head: MLPHead) -> None:
+        super().__init__()
+        self.embed, self.blocks, self.norm, self.out = head.embed, head.blocks, head.norm, head.out
+
+    forward = MLPHead._network

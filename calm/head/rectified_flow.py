@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from calm.head.base import FlowHead, TimeEmbedding, modulate
 from calm.registry import register
+from calm.scripted import Scripted
 
 __all__ = ["RectifiedFlowHead"]
 
@@ -40,6 +41,10 @@ class RectifiedFlowHead(FlowHead):
         for layer in (self.adaln, self.skip, self.out):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
+        self._scripted: Scripted | None = None
+
+    def script(self) -> None:
+        self._scripted = Scripted(_ReadOut(self))
 
     def remember_times(self, wrap: Callable[[nn.Module], nn.Module]) -> None:
         self.time, self.adaln = wrap(nn.Sequential(self.time, self.adaln)), nn.Identity()
@@ -47,5 +52,20 @@ class RectifiedFlowHead(FlowHead):
     def forward(self, hidden: Tensor, *, noisy: Tensor, time: Tensor, span: Tensor | None = None) -> Tensor:
         assert span is None, "this head knows no averages"
         shift, scale = self.adaln(self.time(time)).chunk(2, dim=-1)
+        read_out = self._read_out if self._scripted is None else self._scripted
+        return read_out(hidden, noisy, shift, scale)
+
+    def _read_out(self, hidden: Tensor, noisy: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
+        """``forward`` for what the time says, ``shift`` and ``scale`` [..., 1, D]."""
         x = modulate(self.norm(hidden), shift, scale)
         return self.out(x + self.mlp(x)) + self.skip(noisy)
+
+
+class _ReadOut(nn.Module):
+    """That step of the head alone, on the same layers."""
+
+    def __init__(self, head: RectifiedFlowHead) -> None:
+        super().__init__()
+        self.norm, self.mlp, self.skip, self.out = head.norm, head.mlp, head.skip, head.out
+
+    forward = RectifiedFlowHead._read_out

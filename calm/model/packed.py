@@ -107,10 +107,12 @@ class Int8RowsLinear(Int8Linear):
         self.in_features = linear.in_features
         self.register_buffer("bias", None if linear.bias is None else linear.bias.detach().float())
         self.register_buffer("ends", torch.tensor([1.0, -1.0]))
+        self.tiny = torch.finfo(torch.float32).tiny
 
     def forward(self, x: Tensor) -> Tensor:
-        scale = torch.linalg.vector_norm(x, torch.inf, dim=-1, keepdim=True).clamp_min_(torch.finfo(x.dtype).tiny)
-        y = super().forward(torch.cat([x / scale, self.ends.expand(*x.shape[:-1], 2)], dim=-1))
+        scale = torch.linalg.vector_norm(x, float("inf"), dim=-1, keepdim=True).clamp_min_(self.tiny)
+        even = torch.cat([x / scale, self.ends.expand_as(x[..., :2])], dim=-1)
+        y = torch.ops.quantized.linear_dynamic(even, self._packed, False)
         return y.mul_(scale) if self.bias is None else torch.addcmul(self.bias, y, scale)
 
 

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import torch
 from torch import nn
 
-from calm.backbone.fused import fuse
+from calm.backbone.fused import fuse, script
+from calm.backbone.scripted_cache import ScriptedCache
 from calm.errors import ConfigError, did_you_mean
 from calm.head.base import TimeEmbedding
 from calm.model.generator import Generator
@@ -16,7 +17,8 @@ from calm.model.packed import PACKED, Int8Linear, MixedLinear, PackedLinear, mis
 from calm.model.times import remember_times
 from calm.vae import VAE
 from calm.vae.cepstrum import Envelope
-from calm.vae.fused import fuse as fuse_decoder
+from calm.vae.decoder import Decoder
+from calm.vae.fused import FusedDecoder
 
 __all__ = ["PRECISIONS", "choose_precision", "pack_decoder", "set_precision"]
 
@@ -77,7 +79,8 @@ def set_precision(model: Generator, precision: str) -> Generator:
     them, embeddings of text and time, norms, attention and the stop head: they are few, or their rounding would go
     straight into what is heard. With a CPU's kinds the VAE's decoder is packed too, see `pack_decoder`, and what is
     made of times is remembered; with bf16, which may be compiled, the decoder stays in float32, as its encoder always
-    does. Raises ConfigError as `choose_precision` does.
+    does. With a CPU's kinds layers and head also run as TorchScript, where torch has it (`calm.scripted`). Raises
+    ConfigError as `choose_precision` does.
     """
     chosen = choose_precision(precision, device=model.null_text.device)
     if chosen == "fp32":
@@ -87,6 +90,9 @@ def set_precision(model: Generator, precision: str) -> Generator:
     for part in filter(None, (model.backbone, model.expert, model.head)):
         _pack(part, PACKED[chosen], latent_dim=model.vae.latent_dim)
     if chosen != _FALLBACK:
+        script(model.backbone)
+        model.head.script()
+        model.cache_type = ScriptedCache
         remember_times(model)
         pack_decoder(model.vae)
     return model
@@ -97,12 +103,15 @@ def pack_decoder(vae: VAE) -> VAE:
 
     A push of a stream is few rows for many weights, most of its time goes into reading them. In float32 stay the layers
     that read latents, and the envelope. Nothing changes where the CPU lacks fp16, or where the VAE keeps no module under
-    the name ``decoder``. Returns the VAE.
+    the name ``decoder``. A decoder of `stft_vae` is another module then. Returns the VAE.
     """
     decoder = getattr(vae, "decoder", None)
     if isinstance(decoder, nn.Module) and missing(_DECODER) is None:
-        fuse_decoder(decoder)
+        if isinstance(decoder, Decoder):
+            decoder = vae.decoder = FusedDecoder(decoder)
         _pack(decoder, PACKED[_DECODER], latent_dim=vae.latent_dim)
+        if isinstance(decoder, FusedDecoder):
+            decoder.script()
     return vae
 
 

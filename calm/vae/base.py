@@ -47,6 +47,13 @@ class DecoderStream:
         """Take raw latents [B, F, C] (any F >= 1); return the audio [B, A, S'] that is final by now (S' may be 0)."""
         raise NotImplementedError
 
+    def last(self, latents: Tensor) -> Tensor:
+        """Take the last raw latents [B, F, C]; return what to push in their place, once, so that little is left to ``finish``.
+
+        The audio is the same as with the latents alone, but for rounding. Here they are returned as they are.
+        """
+        return latents
+
     def finish(self) -> Tensor:
         """Return the remaining audio [B, A, S'']; the stream cannot be used afterwards."""
         raise NotImplementedError

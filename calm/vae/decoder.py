@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from einops import rearrange
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from calm.vae.attention import State, WindowedAttention
 from calm.vae.cepstrum import Envelope
@@ -77,7 +78,7 @@ class Decoder(nn.Module):
 
     def forward(self, latents: Tensor) -> Tensor:
         state: State = {}
-        return torch.cat([self.push(latents, state), self.flush(latents, state)], dim=-1)
+        return torch.cat([self.push(self.last(latents), state), self.rest(state)], dim=-1)
 
     def push(self, latents: Tensor, state: State) -> Tensor:
         """Take latents [B, F, C] that continue ``state``; return the audio [B, A, S] that is final by now."""
@@ -96,9 +97,16 @@ class Decoder(nn.Module):
 
     def flush(self, latents: Tensor, state: State) -> Tensor:
         """Return the remaining audio; ``latents`` tells batch size, width, type and device only."""
-        silence = latents.new_zeros(latents.shape[0], self.look_ahead, latents.shape[2])
-        parts = [self.push(silence, state)] if self.look_ahead else []
-        return torch.cat([*parts, self.head.flush(state)], dim=-1)
+        parts = [self.push(self.last(latents[:, :0]), state)] if self.look_ahead else []
+        return torch.cat([*parts, self.rest(state)], dim=-1)
+
+    def last(self, latents: Tensor) -> Tensor:
+        """Latents [B, F, C] that end a clip, with the silence that they wait for: [B, F + ``look_ahead``, C]."""
+        return F.pad(latents, (0, 0, 0, self.look_ahead))
+
+    def rest(self, state: State) -> Tensor:
+        """Return the audio after a push of ``last`` latents, and forget the stream."""
+        return self.head.flush(state)
 
 
 class _DecoderLayer(nn.Module):

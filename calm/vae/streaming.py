@@ -26,14 +26,19 @@ class StftStream(DecoderStream):
         self._decoder = decoder
         self._state: State = {}
         self._like: Tensor | None = None
-        self._finished = False
+        self._ended = self._finished = False
 
     @torch.no_grad()
     def push(self, latents: Tensor) -> Tensor:
         self._check_open()
         self._like = latents[:, :1]
-        pieces = latents.split(MAX_FRAMES, dim=1)
-        return torch.cat([self._decoder.push(piece, self._state) for piece in pieces], dim=-1)
+        audio = [self._decoder.push(piece, self._state) for piece in latents.split(MAX_FRAMES, dim=1)]
+        return audio[0] if len(audio) == 1 else torch.cat(audio, dim=-1)
+
+    def last(self, latents: Tensor) -> Tensor:
+        self._check_open()
+        self._ended = True
+        return self._decoder.last(latents)
 
     @torch.no_grad()
     def finish(self) -> Tensor:
@@ -41,7 +46,7 @@ class StftStream(DecoderStream):
         self._finished = True
         if self._like is None:
             return torch.zeros(1, self._decoder.channels, 0)
-        audio = self._decoder.flush(self._like, self._state)
+        audio = self._decoder.rest(self._state) if self._ended else self._decoder.flush(self._like, self._state)
         self._state.clear()
         return audio
 

@@ -10,7 +10,9 @@ import torch
 from calm.generation import AudioCALM, growth
 from calm.generation.clips import Clips
 from calm.generation.config import SamplerConfig
+from calm.generation.ends import Ends
 from calm.generation.growth import core_is_free, grow
+from calm.generation.joint import Turn
 from tests.factory import tiny_generator
 
 #: silence is all but the loudest: clips end by what is heard, while the next block is already made
@@ -35,6 +37,26 @@ def test_two_threads_make_the_same_samples_to_the_bit_and_end_alike(gather):
     (alone, reasons, latents), (together, same_reasons, same_latents) = found
     assert reasons == same_reasons and "silence" in reasons
     assert all(map(torch.equal, alone, together)) and all(map(torch.equal, latents, same_latents))
+
+
+@pytest.mark.parametrize("pipelined", [False, True])
+def test_a_block_of_clips_with_a_length_is_heard_before_its_clean_pass_and_the_last_one_needs_none(pipelined, monkeypatch):
+    calm, passes = AudioCALM(tiny_generator()), []
+    whole = calm.generate("Rain.", task="sound", duration=0.6, seed=4)[0].audio
+    keep = Turn.keep
+    monkeypatch.setattr(Turn, "keep", lambda turn: passes.append(1) or keep(turn))
+    monkeypatch.setattr(Ends, "need_stops", True)
+    assert torch.equal(calm.generate("Rain.", task="sound", duration=0.6, seed=4)[0].audio, whole)
+    num_blocks = len(passes)
+    monkeypatch.setattr(Ends, "need_stops", False)
+    passes.clear()
+    plan = calm.plan("Rain.", task="sound", duration=0.6, seed=4)
+    pieces = grow(calm.model, Clips(calm.model, plan, gather=1), pipelined=pipelined)
+    heard = [next(pieces)[0]]
+    assert pipelined or not passes
+    heard += [piece for (piece,) in pieces]
+    torch.testing.assert_close(torch.cat(heard, dim=-1), whole, rtol=0, atol=1e-5)
+    assert len(passes) == num_blocks - 1 > 1
 
 
 def test_a_fault_in_the_other_thread_reaches_the_caller_and_no_thread_is_left(monkeypatch):

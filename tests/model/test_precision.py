@@ -113,7 +113,7 @@ def test_layers_between_are_packed_and_those_at_latents_times_and_ends_are_not(r
     assert {"audio_in", "head.out", "stop.mlp.1"} <= kept
     times = [module for module in model.modules() if isinstance(module, TimeEmbedding)]
     assert times and all(type(module.mlp[place]) is nn.Linear for module in times for place in (0, 2))
-    assert any(path.startswith("backbone.layers.2.mlp.down_proj") for path in inner)
+    assert any(path.startswith("backbone.layers.2.behind.mlp.down_proj") for path in inner)
     assert [path for path in inner if path.startswith("expert.")] and [path for path in inner if path.startswith("head.")]
     assert not [path for path in inner if path.startswith(("vae.encoder.", "stop.", "time."))]
 
@@ -125,7 +125,7 @@ def test_the_decoder_has_fp16_weights_beside_the_kinds_of_a_cpu_and_float32_besi
     kinds = {type(module) for module in decoder.modules() if isinstance(module, PackedLinear)}
     assert kinds == (set() if name == "bf16" else {PACKED["fp16"]})
     left = {path for path, module in decoder.named_modules() if type(module) is nn.Linear}
-    assert "envelope.project" in left and (name == "bf16" or left == {"envelope.project"})
+    assert "envelope.project" in left if name == "bf16" else left == {"network.envelope.project"}
 
 
 @pytest.mark.skipif("fp16" not in HERE, reason="this CPU has no fp16 weights")

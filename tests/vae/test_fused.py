@@ -9,7 +9,7 @@ import torch
 
 from calm.registry import build
 from calm.vae.attention import WindowedAttention
-from calm.vae.fused import fuse
+from calm.vae.fused import FusedDecoder
 from calm.vae.layers import CausalConv
 from tests.factory import UNEVEN_VAE
 
@@ -24,14 +24,14 @@ VARIANTS = {
 
 @pytest.fixture(params=VARIANTS.values(), ids=VARIANTS)
 def pair(request):
-    """A VAE, and the same with a fused decoder."""
+    """A VAE, and the same with a fused decoder, scripted."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
         plain = build("vae", UNEVEN_VAE | request.param).eval()
         # A head that starts at zero would hide what the layers before it do.
         torch.nn.init.normal_(plain.decoder.head.project.weight, std=0.1)
     fused = copy.deepcopy(plain)
-    fuse(fused.decoder)
+    fused.decoder = FusedDecoder(fused.decoder).script()
     return plain, fused
 
 
@@ -56,6 +56,17 @@ def test_a_fused_decoder_gives_the_audio_of_the_plain_one(pair, frames):
     latents = latents_of(plain, frames=frames)
     with torch.no_grad():
         torch.testing.assert_close(fused.decode(latents), plain.decode(latents), rtol=0, atol=1e-5)
+
+
+def test_a_fused_decoder_is_scripted_and_has_the_same_audio_where_it_cannot_be(pair):
+    _, fused = pair
+    latents = latents_of(fused, frames=10)
+    slow = copy.deepcopy(fused)
+    assert fused.decoder._scripted.fast
+    slow.decoder._scripted = None
+    with torch.no_grad():
+        torch.testing.assert_close(slow.decode(latents), fused.decode(latents), rtol=0, atol=1e-6)
+        torch.testing.assert_close(streamed(slow, latents, chunk=3), fused.decode(latents), rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("chunk", [1, 4, 30])

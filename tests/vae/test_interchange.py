@@ -88,6 +88,14 @@ def test_the_stream_of_a_very_short_clip_equals_the_offline_decode(vae, latents,
         torch.testing.assert_close(streamed, vae.decode(latents[:, :frames]), rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("chunk", [1, 4])
+def test_a_stream_that_is_told_which_latents_are_the_last_gives_the_same_audio(vae, latents, chunk):
+    stream, (*pieces, last) = vae.stream(), latents.split(chunk, dim=1)
+    streamed = torch.cat([*map(stream.push, pieces), stream.push(stream.last(last)), stream.finish()], dim=-1)
+    with torch.no_grad():
+        torch.testing.assert_close(streamed, vae.decode(latents), rtol=0, atol=1e-5)
+
+
 def test_two_streams_do_not_disturb_each_other(vae, latents):
     with torch.no_grad():
         offline = vae.decode(latents)
