@@ -58,8 +58,6 @@ class Targets:
     complete: Tensor
     task: Tensor
     block_size: int
-    #: frames [B] that have passed before each sample, where the model has a clock
-    origin: Tensor | None = None
 
     @property
     def num_blocks(self) -> int:
@@ -102,13 +100,9 @@ class Targets:
         )
 
     def history(
-        self, *, probability: float, level: float, generator: torch.Generator | None, offset: float = 0.0
+        self, *, probability: float, level: float, generator: torch.Generator | None
     ) -> tuple[Tensor, Tensor]:
-        """The clean rows, damaged in a share of the samples, so that the model bears its own drift.
-
-        Noise is told by s. An ``offset`` is not: as far from the truth as errors that have added up over many frames, it
-        is one displacement of all frames, N(0, (u offset r)^2) in every channel, with u ~ U(0, 1) a sample and r the
-        channel's root mean square in the batch.
+        """The clean rows, slightly noised in a share of the samples, so that the model bears its own drift.
 
         Returns: latents x_s = (1 - s) eps + s x [B, F, C] with s ~ U(1 - level, 1), and s [B, 1].
         """
@@ -116,18 +110,7 @@ class Targets:
         s = torch.where(draws[:, 0] < probability, 1 - level * draws[:, 1], torch.ones_like(draws[:, 0]))
         noise = _normal(self.latents.shape, self.latents, generator)
         x = (1 - s[:, None, None]) * noise + s[:, None, None] * self.latents
-        if offset > 0 and probability > 0:
-            x = x + self._displacement(probability, offset, generator)
         return x, s[:, None]
-
-    def _displacement(self, probability: float, offset: float, generator: torch.Generator | None) -> Tensor:
-        """One vector for all frames of a sample, [B, 1, C]; drawn apart from the noise, 0 in the other samples."""
-        draws = _uniform((len(self.latents), 2), self.latents, generator)
-        size = offset * draws[:, 1] * (draws[:, 0] < probability)
-        direction = _normal((len(self.latents), 1, self.latents.shape[2]), self.latents, generator)
-        valid = (torch.arange(self.latents.shape[1], device=self.latents.device) < self.num_frames[:, None])[..., None]
-        spread = ((self.latents * valid).square().sum(dim=(0, 1)) / valid.sum()).sqrt()
-        return size[:, None, None] * spread * direction
 
     def terms(
         self,

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -19,7 +18,6 @@ from calm.expert import Expert
 from calm.head import FlowHead, StopHead
 from calm.head.base import TimeEmbedding
 from calm.model.branch import ROWS_TOGETHER, Branch
-from calm.model.clock import Clock
 from calm.model.distributed import Window
 from calm.model.flow import FlowTerms, Targets, aggregate_losses, home_of, noise_bins, target_latents
 from calm.model.generator_config import GeneratorConfig
@@ -59,7 +57,6 @@ class Generator(Part):
         self.segment = nn.Embedding(4, dim)
         self.null_text = nn.Parameter(torch.zeros(dim))
         self.stop = StopHead(dim)
-        self.clock = Clock(dim, frame_rate=vae.sample_rate / vae.hop) if config.clock else None
         for weight in (self.audio_in.weight, self.segment.weight, self.null_text):
             nn.init.normal_(weight, std=0.02)
         self.expert_enabled = expert is not None
@@ -82,7 +79,7 @@ class Generator(Part):
         return self
 
     def param_groups(self) -> Iterable[dict[str, Any]]:
-        joints = [self.audio_in, self.time, self.segment, self.stop, *([] if self.clock is None else [self.clock])]
+        joints = [self.audio_in, self.time, self.segment, self.stop]
         own = [self.null_text, *(p for module in joints for p in module.parameters())]
         groups = [*self.backbone.param_groups(), *self.head.param_groups(), {"part": "audio", "params": own}]
         return groups + ([] if self.expert is None else list(self.expert.param_groups()))
@@ -109,10 +106,6 @@ class Generator(Part):
         """Audio rows: Linear(latent) + time + segment. latents [..., F, C], time [..., F] or [..., 1] -> [..., F, D]."""
         latents = latents.to(self.audio_in.weight.dtype)
         return self.audio_in(latents) + self.time(time) + self.segment.weight[segment]
-
-    def tell_time(self, x: Tensor, rows: Rows, *, origin: Tensor | None = None) -> Tensor:
-        """x [B, N, D] with what the clock says to its rows; ``origin``: frames [B] that passed before."""
-        return x if self.clock is None else x + self.clock(rows, origin=origin)
 
     def pass_rows(
         self,
@@ -142,14 +135,11 @@ class Generator(Part):
             return block_mask(rows, history=self.history)
         return allow(rows, rows, history=self.history)
 
-    def pass_sequences(
-        self, x: Tensor, rows: Rows, task: Tensor, *, origin: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
+    def pass_sequences(self, x: Tensor, rows: Rows, task: Tensor) -> tuple[Tensor, Tensor]:
         """Pass training sequences [B, N, D] through the backbone, packed where ``pack_rows`` says so.
 
         Returns hidden states [B, N, D], without meaning where there is padding, and the idle term of the expert.
         """
-        x = self.tell_time(x, rows, origin=origin)
         packing = pack(rows, length=self.config.pack_rows) if self.config.pack_rows else None
         if packing is not None:
             x, rows, task = packing.enter(x), packing.rows, packing.of_clips(task)
@@ -226,15 +216,12 @@ class Generator(Part):
             num_copies=config.num_noisy_copies,
             generator=generator,
         )
-        if self.training and self.clock is not None:
-            targets = replace(targets, origin=self.clock.draw_origins(len(batch), generator))
         prompt = self.prompt_of(batch)
         if self.training:
             prompt = self._drop_conditions(prompt, generator)
         history, history_time = targets.history(
             probability=config.history_noise_probability if self.training else 0.0,
             level=config.history_noise_level,
-            offset=config.history_offset,
             generator=generator,
         )
         return self.objective.terms(self, prompt, targets, history=history, history_time=history_time)

@@ -30,8 +30,6 @@ class GeneratorConfig:
     #: share of samples whose clean history is noised, against drift, and the largest share of noise
     history_noise_probability: float = 0.5
     history_noise_level: float = 0.15
-    #: largest displacement of the whole history in those samples, as a share of each channel's own size; a slow drift
-    history_offset: float = 0.0
     stop_weight: float = 0.1
     #: weight of a stop frame against a frame before the end
     stop_positive_weight: float = 5.0
@@ -39,8 +37,6 @@ class GeneratorConfig:
     #: the first row of the transcript (where its ids tell it apart, else of the text), so that a phoneme lies near the
     #: frames that say it
     target_positions: Literal["after_text", "beside_words"] = "after_text"
-    #: tell the target's rows how many seconds have passed, see `calm.model.clock`
-    clock: bool = False
     #: kernel of training: "flex" (FlexAttention, CUDA only), "dense" (a bool mask), or "auto": flex for long sequences on
     #: CUDA, else dense
     attention: Literal["auto", "dense", "flex"] = "auto"
@@ -59,7 +55,6 @@ class GeneratorConfig:
             *((key, 0 <= getattr(self, key) <= 1, "0 to 1") for key in drops),
             ("history_noise_probability", 0 <= self.history_noise_probability <= 1, "0 to 1"),
             ("history_noise_level", 0 <= self.history_noise_level <= 1, "0 to 1"),
-            ("history_offset", 0 <= self.history_offset < inf, "a finite number, 0 or more"),
             ("stop_weight", 0 <= self.stop_weight < inf, "a finite number, 0 or more"),
             ("stop_positive_weight", 0 < self.stop_positive_weight < inf, "a finite number above 0"),
         ):

@@ -96,27 +96,6 @@ def test_history_noise_is_bounded_marked_by_its_time_and_absent_at_probability_z
     assert time.min() >= 0.85 and (time == time[:, :1]).all()
 
 
-def test_an_offset_moves_all_frames_of_some_histories_alike_and_is_not_told_by_their_time():
-    targets = prepare([16] * 64, block_size=4)
-    draw = {"probability": 0.5, "level": 0.0}
-    history, time = targets.history(**draw, offset=0.4, generator=torch.Generator().manual_seed(0))
-    moved = history - targets.latents
-    torch.testing.assert_close(moved, moved[:, :1].expand_as(moved), rtol=0, atol=1e-5)
-    assert (time == 1).all() and 16 < moved[:, 0, 0].ne(0).sum() < 48
-    # The mean square of u ~ U(0, 1) is a third.
-    spread = targets.latents.square().mean(dim=(0, 1)).sqrt()
-    size = (moved[:, 0] / spread)[moved[:, 0, 0] != 0].square().mean().sqrt()
-    assert size == pytest.approx(0.4 / 3**0.5, rel=0.2)
-
-
-def test_an_offset_of_nothing_draws_nothing():
-    targets = prepare([16] * 4, block_size=4)
-    draws = [torch.Generator().manual_seed(0) for _ in range(2)]
-    plain = targets.history(probability=0.5, level=0.15, generator=draws[0])
-    with_it = targets.history(probability=0.5, level=0.15, offset=0.0, generator=draws[1])
-    assert torch.equal(plain[0], with_it[0]) and torch.equal(draws[0].get_state(), draws[1].get_state())
-
-
 @pytest.mark.parametrize("model", ["ar_flow", "head_flow"])
 def test_errors_are_counted_by_task_over_the_valid_frames_only(model):
     root = tiny_generator(model)
