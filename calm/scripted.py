@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -12,6 +13,8 @@ import torch
 __all__ = ["Scripted"]
 
 _log = logging.getLogger(__name__)
+#: neither torch's compiler nor `catch_warnings` may be entered by two threads
+_one_at_a_time = threading.Lock()
 
 
 class Scripted:
@@ -23,7 +26,7 @@ class Scripted:
     def __init__(self, code: Callable[..., Any]) -> None:
         self._code = self._call = code
         try:
-            with warnings.catch_warnings():
+            with _one_at_a_time, warnings.catch_warnings():
                 # torch announces that TorchScript will go; then modules stay as they are.
                 warnings.simplefilter("ignore")
                 self._call = torch.jit.script(code)

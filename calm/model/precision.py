@@ -80,8 +80,10 @@ def set_precision(model: Generator, precision: str) -> Generator:
     straight into what is heard. With a CPU's kinds the VAE's decoder is packed too, see `pack_decoder`, and what is
     made of times is remembered; with bf16, which may be compiled, the decoder stays in float32, as its encoder always
     does. With a CPU's kinds layers and head also run as TorchScript, where torch has it (`calm.scripted`). Raises
-    ConfigError as `choose_precision` does.
+    ConfigError as `choose_precision` does, and for a model that is packed already: its weights are no longer there.
     """
+    if any(isinstance(module, PackedLinear) for module in model.backbone.modules()):
+        raise ConfigError("The model has its precision already", where="precision", hint="load it anew with the one you want")
     chosen = choose_precision(precision, device=model.null_text.device)
     if chosen == "fp32":
         return model
@@ -103,9 +105,11 @@ def pack_decoder(vae: VAE) -> VAE:
 
     A push of a stream is few rows for many weights, most of its time goes into reading them. In float32 stay the layers
     that read latents, and the envelope. Nothing changes where the CPU lacks fp16, or where the VAE keeps no module under
-    the name ``decoder``. A decoder of `stft_vae` is another module then. Returns the VAE.
+    the name ``decoder``, or has been packed. A decoder of `stft_vae` is another module then. Returns the VAE.
     """
     decoder = getattr(vae, "decoder", None)
+    if isinstance(decoder, FusedDecoder):
+        return vae
     if isinstance(decoder, nn.Module) and missing(_DECODER) is None:
         if isinstance(decoder, Decoder):
             decoder = vae.decoder = FusedDecoder(decoder)

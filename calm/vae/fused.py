@@ -66,7 +66,6 @@ class _Network(nn.Module):
         self.source = None if decoder.source is None else FusedSource(decoder.source, self.shapes)
         self.head = FusedHead(decoder.head, self.shapes)
 
-    @torch.jit.unused
     def start(self, latents: Tensor) -> list[Tensor]:
         """The past of a clip that begins."""
         return [latents.new_zeros(len(latents), *shape) for shape in self.shapes]

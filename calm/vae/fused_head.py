@@ -136,7 +136,6 @@ class FusedHead(nn.Module):
         audio = (total.narrow(2, 0, count) / weight).flatten(2)
         return audio[:, :, min(max(0, self.trim - before * self.hop), audio.shape[2]) :]
 
-    @torch.jit.unused
     def flush(self, state: list[Tensor], latents: int) -> Tensor:
         """The last samples [B, A, S] of a stream that so many latents came out of, more than ``late`` being as good as all."""
         rows, last = latents * self.rows_per_latent, self.late

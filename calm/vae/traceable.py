@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from calm.errors import CheckpointError
 from calm.vae.attention import MIN_BLOCK, State
 from calm.vae.decoder import Decoder
 from calm.vae.istft import ISTFTHead
@@ -26,10 +27,14 @@ class WholeDecoder(nn.Module):
 
     Args:
         decoder: the trained one; it is copied. mean, std: statistics of the latents [C].
+
+    Raises CheckpointError for a decoder whose weights are packed.
     """
 
     def __init__(self, decoder: Decoder, *, mean: Tensor, std: Tensor) -> None:
         super().__init__()
+        if type(decoder) is not Decoder:
+            raise CheckpointError("A packed decoder has no graph", where="decoder", hint="load the model with precision='fp32'")
         self.decoder = copy.deepcopy(decoder)
         self.decoder.head = _RealHead(self.decoder.head)
         # Attention takes rows in blocks: whole blocks, two or more, have one graph.

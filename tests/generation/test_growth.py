@@ -45,10 +45,10 @@ def test_a_block_of_clips_with_a_length_is_heard_before_its_clean_pass_and_the_l
     whole = calm.generate("Rain.", task="sound", duration=0.6, seed=4)[0].audio
     keep = Turn.keep
     monkeypatch.setattr(Turn, "keep", lambda turn: passes.append(1) or keep(turn))
-    monkeypatch.setattr(Ends, "need_stops", True)
-    assert torch.equal(calm.generate("Rain.", task="sound", duration=0.6, seed=4)[0].audio, whole)
+    with monkeypatch.context() as late:
+        late.setattr(Ends, "need_stops", True)
+        assert torch.equal(calm.generate("Rain.", task="sound", duration=0.6, seed=4)[0].audio, whole)
     num_blocks = len(passes)
-    monkeypatch.setattr(Ends, "need_stops", False)
     passes.clear()
     plan = calm.plan("Rain.", task="sound", duration=0.6, seed=4)
     pieces = grow(calm.model, Clips(calm.model, plan, gather=1), pipelined=pipelined)
@@ -57,6 +57,13 @@ def test_a_block_of_clips_with_a_length_is_heard_before_its_clean_pass_and_the_l
     heard += [piece for (piece,) in pieces]
     torch.testing.assert_close(torch.cat(heard, dim=-1), whole, rtol=0, atol=1e-5)
     assert len(passes) == num_blocks - 1 > 1
+
+
+def test_a_clip_without_a_length_waits_for_its_clean_pass_which_says_where_it_ends():
+    calm = AudioCALM(tiny_generator())
+    lengths = {"duration": 0.6}, {}
+    plans = [calm.plan("Rain.", task="sound", seed=4, **length) for length in lengths]
+    assert [Clips(calm.model, plan, gather=1).ends.need_stops for plan in plans] == [False, True]
 
 
 def test_a_fault_in_the_other_thread_reaches_the_caller_and_no_thread_is_left(monkeypatch):

@@ -148,6 +148,23 @@ def test_a_vae_whose_cpu_lacks_fp16_weights_keeps_its_decoder(monkeypatch):
     assert [type(module) for module in pack_decoder(vae).modules()] == before
 
 
+@pytest.mark.parametrize("name", HERE)
+def test_a_model_is_packed_once_and_says_so_the_second_time(name):
+    model = set_precision(tiny_generator(), name)
+    for again in ("fp32", name):
+        with pytest.raises(ConfigError, match="has its precision already"):
+            set_precision(model, again)
+
+
+@pytest.mark.skipif("fp16" not in HERE, reason="this CPU has no fp16 weights")
+def test_two_models_may_share_a_decoder_that_is_packed_and_has_no_graph_any_more():
+    vae = pack_decoder(tiny_generator().vae)
+    decoder = vae.decoder
+    assert pack_decoder(vae).decoder is decoder
+    with pytest.raises(CheckpointError, match="packed decoder"):
+        vae.whole_decoder()
+
+
 @pytest.mark.skipif("mini" not in shipped_models(), reason="no model is shipped yet")
 @pytest.mark.parametrize("name", HERE)
 def test_the_shipped_model_stays_within_the_precisions_error_of_float32(name, mini_block):

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import copy
+import threading
+import warnings
 
 import pytest
 import torch
 from torch import nn
 
+from calm.backbone.cache import Cache
 from calm.backbone.fused import FusedLayer
 from calm.model.packed import PACKED, missing
 from calm.model.precision import set_precision
@@ -43,6 +46,8 @@ def test_scripted_layers_have_the_numbers_of_the_layers_that_they_are(root, name
         patch.setattr(torch.jit, "script", refuse)
         plain = set_precision(tiny_generator(root), name)
     assert not any(step.fast for step in scripts(plain))
+    # Attention is scripted once for all, and angles that are kept would be wrong in both.
+    plain.cache_type, plain.backbone.angles = Cache, plain.backbone.angles._make
     for ours, theirs in zip(numbers(fast), numbers(plain), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-5)
 
@@ -55,6 +60,22 @@ def test_what_cannot_be_scripted_stays_as_it_is(monkeypatch):
     layer, x = nn.Linear(2, 3), torch.ones(2)
     monkeypatch.setattr(torch.jit, "script", refuse)
     assert not Scripted(layer).fast and torch.equal(Scripted(layer)(x), layer(x))
+
+
+@pytest.mark.skipif(not HERE, reason="no packed layers on this CPU")
+def test_models_that_are_packed_in_several_threads_are_all_scripted_and_leave_warnings_as_they_were():
+    models, start, filters = [tiny_generator() for _ in range(4)], threading.Barrier(4), list(warnings.filters)
+
+    def pack(model):
+        start.wait()
+        set_precision(model, HERE[0])
+
+    threads = [threading.Thread(target=pack, args=(model,)) for model in models]
+    for step in (threading.Thread.start, threading.Thread.join):
+        for thread in threads:
+            step(thread)
+    assert all(step.fast for model in models for step in scripts(model))
+    assert warnings.filters == filters
 
 
 @pytest.mark.parametrize("name", HERE)

@@ -56,8 +56,12 @@ def test_channels_and_level_of_loud_clips_do_not_change_motion():
     embedder, clip = MelMotion(), tone(440, seconds=2.0)
     both = Waveform(audio=clip.audio.repeat(2, 1), sample_rate=RATE)
     np.testing.assert_array_equal(embedder.embed(clip), embedder.embed(both))
-    softer = Waveform(audio=clip.audio / 2, sample_rate=RATE)
-    np.testing.assert_allclose(embedder.embed(softer)[:, 2 * BANDS :], embedder.embed(clip)[:, 2 * BANDS :], atol=0.2)
+    beating = clip.audio * (1 + 0.8 * torch.sin(2 * torch.pi * 4 * torch.arange(clip.audio.shape[-1]) / RATE))
+    loud, softer, faint = (
+        embedder.embed(Waveform(audio=beating * level, sample_rate=RATE))[:, 2 * BANDS :] for level in (1, 0.5, 1e-4)
+    )
+    np.testing.assert_allclose(softer, loud, atol=0.2)
+    assert np.abs(faint - loud).max() > 2  # what lies below the floor of motion does not move
 
 
 def test_a_spectrum_that_changes_every_100_ms_is_far_from_itself_100_ms_later_and_the_same_200_ms_later():
