@@ -2,7 +2,7 @@
 
     python -c "from calm.corpus import generate_corpus; generate_corpus('runs/clap_corpus', seconds=24000, seed=9,
         split_shares={'train': 0.9, 'test': 0.1}, task_shares={'speech': 0.12, 'sound': 0.42, 'music': 0.46})"
-    python benchmarks/clap_small.py runs/clap_corpus runs/clap_small [--minutes 10]
+    python benchmarks/clap_small.py runs/clap_corpus runs/clap_small [--minutes 6]
     calm evaluate --metric clap clap.folder=runs/clap_small ...
 
 A `ClapModel` of transformers (HTSAT and RoBERTa, about 0.5 M parameters), a feature extractor and a byte-level tokenizer,
@@ -193,7 +193,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("corpus", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--minutes", type=float, default=10.0, help="of processor time")
+    parser.add_argument("--minutes", type=float, default=6.0, help="of processor time")
     parser.add_argument("--speech", type=int, default=500, help="clips of speech, at most: their words are never learnt")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
