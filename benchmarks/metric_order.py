@@ -18,8 +18,12 @@ music: halves so small differ more from each other than from what a codec makes 
   held-out clips. Of the corpus, 80 clips of the split ``test`` are judged, and 150 of another 200 are the reference.
 - The other kind of speech is music, that of sounds and music is speech.
 - Clips are drawn, never chosen. A shuffled text is another text than the clip's own.
-- The CLAP score needs a folder of ``clap_small.py`` that was trained on another corpus; it is taken on the corpus alone,
-  since captions of recordings are nothing that it knows.
+- The CLAP score needs a folder of ``clap_small.py`` that was trained on another corpus, and noise like the sets'. On the
+  corpus, texts are the captions of 80 clips of a task, shuffled among them.
+- On recordings (80 of speech, all of the others) the CLAP score is asked another question, fixed before they were scored
+  so: whether it tells what kind of recording it hears. Their captions ("dialog warning sound") are nothing that a small
+  model could know, so texts are the project's own descriptions, ``describe(task, text)``, which begin with the kind, and
+  a wrong text is that of a drawn clip of another task, either of the other tasks with the same chance.
 """
 
 from __future__ import annotations
@@ -43,9 +47,10 @@ from calm.evaluation.choose import choose_metrics, component
 from calm.evaluation.machine import machine_record
 from calm.evaluation.manifest import Manifest, ManifestItem, first_items
 from calm.metrics import ClipMetric, SetMetric, Trial
+from calm.text.description import describe
 from calm.types import Task
 
-__all__ = ["set_order", "set_values", "speech_order"]
+__all__ = ["clap_order", "of_another_kind", "set_order", "set_values", "speech_order"]
 
 SET_SEEDS, TEXT_SEEDS = 10, 3
 SPEECH_SNRS, SET_SNRS = (10,), (10, 20)
@@ -59,6 +64,8 @@ SETS = {
     "real": {Task.SPEECH: Task.MUSIC, Task.MUSIC: Task.SPEECH},
     "corpus": {Task.SOUND: Task.SPEECH, Task.MUSIC: Task.SPEECH},
 }
+CLAP_TASKS = {"real": tuple(Task), "corpus": (Task.SOUND, Task.MUSIC)}
+CLAP_PART = {"real": "{}, CLAP of kinds, trained with noise", "corpus": "{}, CLAP of captions, trained with noise"}
 
 
 def of_task(manifest: Manifest, task: Task) -> list[ManifestItem]:
@@ -84,12 +91,12 @@ def with_references(entries: Sequence[ManifestItem]) -> list[ManifestItem]:
     ]
 
 
-def text_order(metric: ClipMetric, key: str, entries: Sequence[ManifestItem], rows: StageRows, *, snrs: Sequence[int], seeds: int):
-    """Rows of a metric that reads the text; a wrong text is heard with the untouched clip, for ``seeds`` shuffles."""
+def text_order(metric: ClipMetric, key: str, wrong: Sequence[Sequence[ManifestItem]], rows: StageRows, *, snrs: Sequence[int]):
+    """Rows of a metric that reads the text; a wrong text is heard with the untouched clip, for each shuffle."""
     values = clip_values(metric, key, rows)
     values["shuffled text"] = []
-    for seed in range(seeds):
-        trials = [Trial(item=entry.item, clip=audio.read(entry.target)) for entry in shuffled(entries, seed)]
+    for entries in wrong:
+        trials = [Trial(item=entry.item, clip=audio.read(entry.target)) for entry in entries]
         values["shuffled text"].append(value_of(metric, key, [measured(metric, trial) for trial in trials]))
     return order_rows(key, values, last="shuffled text", snrs=snrs)
 
@@ -102,7 +109,7 @@ def speech_order(manifest: Manifest, vae: Any, out: Path, limit: int) -> list[di
     wer, sim, dnsmos = (metrics[name] for name in ("wer", "sim", "dnsmos"))
     words, voices, quality = rows_of([wer, sim, dnsmos], speech.items, vae, snrs=SPEECH_SNRS, seeds=1)
     return [
-        *text_order(wer, "wer_pooled", speech.items, words, snrs=SPEECH_SNRS, seeds=1),
+        *text_order(wer, "wer_pooled", [shuffled(speech.items, 0)], words, snrs=SPEECH_SNRS),
         *order_rows("sim", clip_values(sim, "sim", voices), last=None, snrs=SPEECH_SNRS),
         *order_rows("dnsmos_ovrl", clip_values(dnsmos, "dnsmos_ovrl", quality), last=None, snrs=SPEECH_SNRS),
     ]
@@ -127,25 +134,51 @@ def set_values(
     return values
 
 
-def set_order(source: str, manifest: Manifest, task: Task, vae: Any, clap: Path | None) -> list[dict[str, Any]]:
-    """FAD and KAD of one task, and on the corpus, with a CLAP, its score."""
+def set_order(source: str, manifest: Manifest, task: Task, vae: Any) -> list[dict[str, Any]]:
+    """FAD and KAD of one task."""
     entries, others = of_task(manifest, task), of_task(manifest, SETS[source][task])
     judged, pool = (entries[:HALVED], []) if source == "real" else (entries[:JUDGED], entries[JUDGED : JUDGED + POOL])
     others = others[: len(judged)]
     distances = {name: [component("metric", kind, {"embedding": name}) for kind in ("fad", "kad")] for name in EMBEDDINGS}
     # One measurement serves both distances of an embedding: their rows are the embedding itself.
     ears = [pair[0] for pair in distances.values()]
-    scores = [component("metric", "clap", {"folder": str(clap)})] if clap and source == "corpus" else []
-    heard = rows_of([*ears, *scores], judged, vae, snrs=SET_SNRS, seeds=1)
+    heard = rows_of(ears, judged, vae, snrs=SET_SNRS, seeds=1)
     found = []
-    for ear, pair, rows in zip(ears, distances.values(), heard, strict=False):
+    for ear, pair, rows in zip(ears, distances.values(), heard, strict=True):
         other, far = ([embedded(ear, entry) for entry in each] for each in (others, pool))
         for metric in pair:
             values = set_values(metric, metric.key, rows, other, far or None)
             found += order_rows(metric.key, values, last="another kind", snrs=SET_SNRS)
-    for metric in scores:
-        found += text_order(metric, "clap", judged, heard[-1], snrs=SET_SNRS, seeds=TEXT_SEEDS)
     return found
+
+
+def clap_order(source: str, manifest: Manifest, task: Task, vae: Any, clap: Path) -> list[dict[str, Any]]:
+    """The CLAP score of one task: of captions on the corpus, of kinds of recordings elsewhere."""
+    entries = of_task(manifest, task)[:JUDGED]
+    if source == "corpus":
+        wrong = [shuffled(entries, seed) for seed in range(TEXT_SEEDS)]
+    else:
+        entries = described(entries)
+        others = [described(of_task(manifest, other)[:JUDGED]) for other in Task if other is not task]
+        wrong = [of_another_kind(entries, others, seed) for seed in range(TEXT_SEEDS)]
+    metric = component("metric", "clap", {"folder": str(clap)})
+    (rows,) = rows_of([metric], entries, vae, snrs=SET_SNRS, seeds=1)
+    return text_order(metric, "clap", wrong, rows, snrs=SET_SNRS)
+
+
+def with_text(entry: ManifestItem, text: str) -> ManifestItem:
+    return replace(entry, item=replace(entry.item, text=text))
+
+
+def described(entries: Sequence[ManifestItem]) -> list[ManifestItem]:
+    return [with_text(entry, describe(entry.item.task, entry.item.text)) for entry in entries]
+
+
+def of_another_kind(entries: Sequence[ManifestItem], others: Sequence[Sequence[ManifestItem]], seed: int) -> list[ManifestItem]:
+    """Every clip with the text of a drawn clip of another task, whichever task with the same chance."""
+    rng = np.random.default_rng(seed)
+    drawn = [others[rng.integers(len(others))] for _ in entries]
+    return [with_text(mine, pool[rng.integers(len(pool))].item.text) for mine, pool in zip(entries, drawn, strict=True)]
 
 
 def embedded(metric: ClipMetric, entry: ManifestItem) -> np.ndarray:
@@ -171,7 +204,7 @@ def main() -> None:
     parser.add_argument("--real", type=Path)
     parser.add_argument("--corpus", type=Path)
     parser.add_argument("--clap", type=Path, help="folder of clap_small.py")
-    parser.add_argument("--only", choices=["words", "sets"])
+    parser.add_argument("--only", choices=["words", "sets", "clap"])
     parser.add_argument("--limit", type=int, default=60, help="clips of speech for WER, SIM and DNSMOS")
     options = parser.parse_args()
     vae = AudioCALM.from_pretrained("mini", device="cpu").model.vae
@@ -183,11 +216,14 @@ def main() -> None:
             out = Path(name) / source
             manifest = listed(source, folder, out)
             parts: dict[str, Callable[[], list[dict[str, Any]]]] = {}
-            if options.only != "sets":
+            if options.only in (None, "words"):
                 parts["words"] = lambda m=manifest, out=out: speech_order(m, vae, out, options.limit)
-            if options.only != "words":
+            if options.only in (None, "sets"):
                 for task in SETS[source]:
-                    parts[str(task)] = lambda m=manifest, t=task, s=source: set_order(s, m, t, vae, options.clap)
+                    parts[str(task)] = lambda m=manifest, t=task, s=source: set_order(s, m, t, vae)
+            if options.only in (None, "clap") and options.clap:
+                for task in CLAP_TASKS[source]:
+                    parts[CLAP_PART[source].format(task)] = lambda m=manifest, t=task, s=source: clap_order(s, m, t, vae, options.clap)
             for part, measure in parts.items():
                 began = time.process_time()
                 rows = measure()

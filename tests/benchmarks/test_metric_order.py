@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks.damage_stages import mp3, noised, shuffled
+from benchmarks.metric_order import described, of_another_kind
 from benchmarks.order import in_order, order_rows
 from calm.corpus.clip import ClipPlan
 from calm.corpus.render import make_clip
@@ -98,3 +99,15 @@ def test_no_clip_keeps_its_text_when_texts_are_shuffled():
         wrong = shuffled(entries, seed)
         assert all(mine.item.text != other.item.text for mine, other in zip(entries, wrong, strict=True))
         assert [entry.item.id for entry in wrong] == list("012345")
+
+
+def test_a_text_of_another_kind_is_a_description_from_another_task():
+    speech, sound, music = (
+        described([ManifestItem(item=Item(id=f"{task}{n}", task=task, text=f"word{n}")) for n in range(20)]) for task in Task
+    )
+    wrong = of_another_kind(music, [speech, sound], seed=0)
+    texts = [entry.item.text for entry in wrong]
+    assert [entry.item.id for entry in wrong] == [entry.item.id for entry in music]
+    assert all(text.startswith(("A voice speaks.", "A sound recording.")) for text in texts)
+    assert 4 < sum(text.startswith("A voice speaks.") for text in texts) < 16
+    assert all(entry.item.text.startswith("A piece of music. Word") for entry in music)
