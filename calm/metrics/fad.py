@@ -19,7 +19,7 @@ __all__ = ["FrechetAudioDistance", "frechet_influences"]
 
 @register("metric", "fad")
 class FrechetAudioDistance(EmbeddedDistance):
-    """Frechet audio distance to a reference set, by mel bands and motion, mel statistics, VGGish, PANNs or CLAP.
+    """Frechet audio distance to a reference set, by motion, mel statistics, VGGish, PANNs or CLAP.
 
     d = |m1 - m2|^2 + tr(S1 + S2 - 2 (S1 S2)^(1/2)) of the means m and covariances S of all windows. It is biased upwards
     for small sets, more so in more dimensions: compare only what has the same embedding, reference set, number of
