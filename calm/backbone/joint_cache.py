@@ -30,7 +30,7 @@ class JointCache:
         self, layer: int, queries: Tensor, keys: Tensor, values: Tensor, mask: Sequence[Tensor | None]
     ) -> Tensor:
         """As ``Cache.attend``: queries [B, H, N, d] of all requests -> [B, H, N, d]."""
-        if self._sizes[1:] == [0]:
+        if self._sizes[1:] == [0]:  # one request, no filling: nothing to split or join
             return self.caches[0].attend(layer, queries, keys, values, mask[0])
         *queries, filling = queries.split(self._sizes)
         parts = zip(self.caches, queries, keys.split(self._sizes), values.split(self._sizes), mask, strict=False)

@@ -10,9 +10,11 @@ from calm.audio import mel_spectrogram
 from calm.scorers.embedder import Embedder, mono
 from calm.types import Waveform
 
-__all__ = ["MelStatistics"]
+__all__ = ["FRAMES", "HOP", "NUM_MELS", "RATE", "MelStatistics", "energies_by_second"]
 
-NUM_MELS, N_FFT, HOP = 64, 1024, 320
+RATE, NUM_MELS, N_FFT, HOP = 16_000, 64, 1024, 320
+#: what an embedding says of these windows and frames
+FRAMES = {"window_seconds": 1.0, "hop_seconds": 1.0, "num_mels": NUM_MELS, "n_fft": N_FFT, "frame_hop": HOP}
 #: Energy that is added before the logarithm, that of white noise of -44 dBFS: with less, hiss in the pauses of quiet
 #: recordings counted more than what a clip is a recording of.
 FLOOR = 1e-3
@@ -30,24 +32,19 @@ class MelStatistics(Embedder):
     """
 
     name = "mel"
-    sample_rate = 16_000
+    sample_rate = RATE
     width = 2 * NUM_MELS
 
     def embed(self, clip: Waveform) -> np.ndarray:
-        audio = mono(clip, sample_rate=self.sample_rate).double()
-        mel = mel_spectrogram(
-            audio, sample_rate=self.sample_rate, n_fft=N_FFT, hop=HOP, num_mels=NUM_MELS, power=2.0
-        )  # [64, frames]
-        frames = np.log10(mel.T.numpy() + FLOOR)
-        windows = np.array_split(frames, max(1, round(len(audio) / self.sample_rate)))
+        windows = [np.log10(energy + FLOOR) for energy in energies_by_second(clip)]
         return np.stack([np.concatenate([window.mean(axis=0), window.std(axis=0)]) for window in windows])
 
     def settings(self) -> dict[str, Any]:
-        return {
-            "window_seconds": 1.0,
-            "hop_seconds": 1.0,
-            "num_mels": NUM_MELS,
-            "n_fft": N_FFT,
-            "frame_hop": HOP,
-            "floor": FLOOR,
-        }
+        return {**FRAMES, "floor": FLOOR}
+
+
+def energies_by_second(clip: Waveform) -> list[np.ndarray]:
+    """Mel energies of a clip of S seconds in round(S) equal windows, at least one, float64 [frames, 64] each."""
+    audio = mono(clip, sample_rate=RATE).double()
+    energy = mel_spectrogram(audio, sample_rate=RATE, n_fft=N_FFT, hop=HOP, num_mels=NUM_MELS, power=2.0)
+    return np.array_split(energy.T.numpy(), max(1, round(len(audio) / RATE)))

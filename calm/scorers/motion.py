@@ -7,16 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from calm.audio import mel_spectrogram
-from calm.scorers.embedder import Embedder, mono
+from calm.scorers.embedder import Embedder
+from calm.scorers.mel import FRAMES, HOP, NUM_MELS, RATE, energies_by_second
 from calm.types import Waveform
 
 __all__ = ["MelMotion", "envelope_motion", "spectral_motion"]
 
-NUM_MELS, N_FFT, HOP = 64, 1024, 320
 #: Bands whose logarithms are taken: neighbouring pairs are averaged, since a small set's distance grows with its width.
 BANDS = NUM_MELS // 2
-RATE = 16_000
 #: Energies that are added: before the logarithm, that of white noise of -79 dBFS, so that what a codec does to quiet
 #: bands is heard; before motion is judged, -54 dBFS, so that the hiss of a pause does not count as motion.
 FLOOR, STILL = 3e-7, 1e-4
@@ -53,21 +51,12 @@ class MelMotion(Embedder):
     width = 2 * BANDS + len(LAGS) + len(MODULATION) - 1 + 1 + len(QUANTILES)
 
     def embed(self, clip: Waveform) -> np.ndarray:
-        audio = mono(clip, sample_rate=self.sample_rate).double()
-        energy = mel_spectrogram(
-            audio, sample_rate=self.sample_rate, n_fft=N_FFT, hop=HOP, num_mels=NUM_MELS, power=2.0
-        ).T.numpy()  # [frames, 64]
-        windows = np.array_split(energy, max(1, round(len(audio) / self.sample_rate)))
-        return np.stack([_row(window) for window in windows])
+        return np.stack([_row(window) for window in energies_by_second(clip)])
 
     def settings(self) -> dict[str, Any]:
         return {
-            "window_seconds": 1.0,
-            "hop_seconds": 1.0,
-            "num_mels": NUM_MELS,
+            **FRAMES,
             "bands": BANDS,
-            "n_fft": N_FFT,
-            "frame_hop": HOP,
             "floor": FLOOR,
             "level": LEVEL,
             "motion_floor": STILL,
