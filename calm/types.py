@@ -120,6 +120,8 @@ class Batch:
     latents         float32 [B, F, C]  posterior means of the targets, not normalised; every clip is followed by
                                        at least 15 frames of what came after it, zeros fill the rest
     reference_latents  float32 [B, R, C]  posterior means of the references, whole frames
+    timing          float32 [B, 3]     the tempo that the text names in beats a minute, the seconds of the whole
+                                       recording (0: not known, or speech), and those before the clip
     """
 
     audio: Tensor
@@ -134,6 +136,7 @@ class Batch:
     step: int = -1
     latents: Tensor | None = None
     reference_latents: Tensor | None = None
+    timing: Tensor | None = None
 
     def __len__(self) -> int:
         return self.audio.shape[0]

@@ -13,6 +13,9 @@ __all__ = ["attend"]
 
 #: narrowest head that FlexAttention's kernels take
 FLEX_HEAD_DIM = 16
+#: never the kernel for a few queries beside a cache: left to itself torch takes it for fewer than 128 rows, and finds it
+#: no tile where heads are grouped
+FLEX_OPTIONS = {"BACKEND": "TRITON"}
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, mask) -> Tensor:
@@ -34,7 +37,8 @@ def _attend_by_flex(q: Tensor, k: Tensor, v: Tensor, mask) -> Tensor:
     dim, missing = q.shape[-1], max(0, FLEX_HEAD_DIM - q.shape[-1])
     q, k, v = (F.pad(x, (0, missing)) if missing else x for x in (q, k, v))
     grouped = q.shape[1] != k.shape[1]
-    return _flex_attention()(q, k, v, block_mask=mask, enable_gqa=grouped, scale=dim**-0.5)[..., :dim]
+    options = {"enable_gqa": grouped, "scale": dim**-0.5, "kernel_options": FLEX_OPTIONS}
+    return _flex_attention()(q, k, v, block_mask=mask, **options)[..., :dim]
 
 
 def _attend_by_products(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:

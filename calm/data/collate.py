@@ -12,16 +12,17 @@ from torch.nn import functional as F
 
 from calm.audio import fit, resample, to_channels
 from calm.data.augment import Augmentation
+from calm.data.describe import Description
 from calm.data.examples import Example
-from calm.types import Batch, Sample, Waveform
+from calm.types import Batch, Sample, Task, Waveform
 
 __all__ = ["Collate", "Encode", "convert", "crop_samples"]
 
 
 class Encode(Protocol):
-    """Example -> token ids; ``has_reference`` says whether a reference clip precedes the text."""
+    """Example -> its text; ``has_reference`` says whether a reference clip precedes the text."""
 
-    def __call__(self, example: Example, *, has_reference: bool) -> Sequence[int]: ...
+    def __call__(self, example: Example, *, has_reference: bool) -> Description: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +31,7 @@ class Collate:
 
     Args:
         sample_rate, channels, hop: of the VAE; ``hop`` is samples per latent.
-        encode: example -> token ids of its text.
+        encode: example -> its description.
         augment: (audio [A, S], generator) -> audio [A, S].
         max_samples: clips are cut to this; resampling may have added a sample to the excerpt.
         min_samples: batches are at least this long; equal to ``max_samples`` for crops of fixed length.
@@ -49,10 +50,11 @@ class Collate:
     def __call__(self, examples: Sequence[Example], step: int) -> Batch:
         """Return the batch of ``step``; see `Batch` for the shapes."""
         sound = self._audio(examples) if examples[0].sample.latents is None else self._latents(examples)
-        texts = [
-            torch.tensor(list(self.encode(example, has_reference=samples > 0)), dtype=torch.int64)
+        described = [
+            self.encode(example, has_reference=samples > 0)
             for example, samples in zip(examples, sound["num_reference"].tolist(), strict=True)
         ]
+        texts = [torch.tensor(list(description.ids), dtype=torch.int64) for description in described]
         return Batch(
             **sound,
             complete=torch.tensor([example.complete for example in examples]),
@@ -61,6 +63,7 @@ class Collate:
             num_text=_lengths(texts),
             keys=tuple(example.sample.key for example in examples),
             step=step,
+            timing=torch.tensor([_timing(*pair) for pair in zip(examples, described, strict=True)]),
         )
 
     def _audio(self, examples: Sequence[Example]) -> dict[str, Any]:
@@ -107,6 +110,13 @@ class Collate:
 
     def _convert(self, sample: Sample) -> Tensor:
         return convert(sample.waveform, sample_rate=self.sample_rate, channels=self.channels)
+
+
+def _timing(example: Example, description: Description) -> tuple[float, float, float]:
+    """Return what `Batch.timing` says of one example."""
+    # The length of speech follows from its words.
+    whole = 0.0 if example.sample.task is Task.SPEECH else example.whole_seconds
+    return description.tempo, whole, example.start_seconds
 
 
 def convert(waveform: Waveform, *, sample_rate: int, channels: int) -> Tensor:

@@ -4,17 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from calm.data.examples import Example
-from calm.text import Describer, Tokenizer, normalize
+from calm.text import Describer, Tokenizer, named_tempo, normalize
 from calm.types import Sample, Task
 
-__all__ = ["DescriptionEncoder", "no_text"]
+__all__ = ["Description", "DescriptionEncoder", "no_text"]
 
 # A transcript longer than this is a mistake in the manifest, not something to read aloud.
 MAX_CHARACTERS = 20_000
+
+
+class Description(NamedTuple):
+    """Token ids of a text, and the tempo in beats a minute that it names for sound or music; 0 where it names none."""
+
+    ids: Sequence[int] = ()
+    tempo: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -30,7 +38,7 @@ class DescriptionEncoder:
     describer: Describer
     tokenizer: Tokenizer
 
-    def __call__(self, example: Example, *, has_reference: bool) -> Sequence[int]:
+    def __call__(self, example: Example, *, has_reference: bool) -> Description:
         sample = example.sample
         drawn = _draw(sample.wordings, example.rng)
         speaks = sample.task is Task.SPEECH
@@ -44,7 +52,7 @@ class DescriptionEncoder:
             duration_seconds=sample.seconds if example.complete else None,
             has_reference=has_reference,
         )
-        return self.tokenizer.encode(text)
+        return Description(self.tokenizer.encode(text), 0.0 if speaks else named_tempo(text))
 
 
 def _draw(wordings: Sequence[str], rng: np.random.Generator) -> str | None:
@@ -53,9 +61,9 @@ def _draw(wordings: Sequence[str], rng: np.random.Generator) -> str | None:
     return wordings[number - 1] if number else None
 
 
-def no_text(example: Example, *, has_reference: bool) -> Sequence[int]:
+def no_text(example: Example, *, has_reference: bool) -> Description:
     """Give every example an empty text, for models that have no use for it."""
-    return ()
+    return Description()
 
 
 def spoken_text(sample: Sample) -> str:

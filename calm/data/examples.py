@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from calm.data.cut import Cutter, MakeRng
+from calm.data.latents import frame_start
 from calm.data.plan import Draw, generator
 from calm.data.shards import ShardSet
 from calm.types import Sample, Task
@@ -23,12 +24,17 @@ MAX_CANDIDATES = 64
 
 @dataclass(frozen=True, kw_only=True)
 class Example:
-    """One row of a batch before collation."""
+    """One row of a batch before collation.
+
+    ``whole_seconds``: of the clip that the sample is an excerpt of; ``start_seconds``: where in it the sample begins.
+    """
 
     sample: Sample
     complete: bool
     reference: Sample | None
     make_rng: MakeRng
+    whole_seconds: float = 0.0
+    start_seconds: float = 0.0
 
     @functools.cached_property
     def rng(self) -> np.random.Generator:
@@ -68,11 +74,14 @@ class ExampleReader:
         cut = self.cut(clip.seconds, draw.task, lambda: self._rng("cut", draw, row))
         # The cut may end a fraction of a sample before the clip; the last sample must still be there to start from.
         start = min(cut.start, (clip.frames - 1) / clip.sample_rate)
+        sample = self.shards.read(row, start_seconds=start, max_seconds=cut.seconds)
         return Example(
-            sample=self.shards.read(row, start_seconds=start, max_seconds=cut.seconds),
+            sample=sample,
             complete=cut.complete,
             reference=self._reference(row, draw),
             make_rng=lambda: self._rng("describe", draw, row),
+            whole_seconds=clip.seconds,
+            start_seconds=start if sample.latents is None else frame_start(start, sample.latents),
         )
 
     def _rng(self, purpose: str, draw: Draw, row: int) -> np.random.Generator:

@@ -24,6 +24,7 @@ __all__ = [
     "LatentFormat",
     "check_hash",
     "excerpt",
+    "frame_start",
     "num_frames",
     "read_npy",
     "to_npy",
@@ -112,6 +113,11 @@ def excerpt(
         size = min(size, max(1, round(max_seconds * rate)))
     kept = means[start : start + num_frames(size, hop) + SPARE_FRAMES]
     return Latents(means=torch.from_numpy(kept.astype(np.float32)), num_samples=size, sample_rate=rate, hop=hop)
+
+
+def frame_start(start_seconds: float, latents: Latents) -> float:
+    """Return the second at which the excerpt that ``excerpt`` cuts at ``start_seconds`` begins."""
+    return int(start_seconds * latents.sample_rate / latents.hop) * latents.hop / latents.sample_rate
 
 
 def check_hash(found: LatentFormat, *, expected: str | None, where: object) -> None:

@@ -131,7 +131,14 @@ class WebDatasetSource(Source):
         start = min(cut.start, (header.frames - 1) / header.sample_rate)
         waveform = audio.read(data, start_seconds=start, max_seconds=cut.seconds, where=where)
         sample = to_sample(record, content=waveform, key=item["__key__"], shard=item["__url__"].rsplit("/", 1)[-1])
-        return Example(sample=sample, complete=cut.complete, reference=None, make_rng=lambda: rng)
+        return Example(
+            sample=sample,
+            complete=cut.complete,
+            reference=None,
+            make_rng=lambda: rng,
+            whole_seconds=header.frames / header.sample_rate,
+            start_seconds=start,
+        )
 
 
 def _members(shards: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:

@@ -7,13 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from calm.audio.transforms import resample, to_channels
 from calm.errors import InputError
 from calm.generation.checks import LIMITS, MAX_DURATION_SECONDS, check, check_texts
+from calm.generation.conditions import make_prompt, negative_prompt, reference_latents
 from calm.generation.config import SamplerConfig
 from calm.generation.course import Settings
 from calm.generation.repetition import spoken_repeats
@@ -26,8 +24,6 @@ from calm.types import Task
 
 __all__ = ["Call", "Plan", "make_plan"]
 
-#: seconds of a reference clip that are used (the paper evaluates with 3)
-REFERENCE_SECONDS = 5.0
 #: speech is at most so slow: the cap on its length when the stop head never fires
 MAX_SECONDS_PER_CHARACTER, EXTRA_SECONDS = 0.2, 2.0
 #: sliding history of a clip longer than those of the training, as a share of these: its end stays out of sight
@@ -102,14 +98,14 @@ def make_plan(
         _request(model, sampler, call, text, seed=call.seed + i, text_style=text_style, told_seconds=told)
         for i, text in enumerate(texts)
     )
-    reference, history = _reference_latents(model, call, block_size=block_size)
+    reference, history = reference_latents(model, call.reference, block_size=block_size)
     count = len(requests)
     solver = call.solver or sampler.solver
     _check_few_steps(model, solver, requests)
     return Plan(
         requests=requests,
-        prompt=_prompt(model, [r.description for r in requests], call.task, reference),
-        negative=_negative(model, call, requests, reference),
+        prompt=make_prompt(model, requests, reference),
+        negative=negative_prompt(model, requests, reference),
         history=None if history is None else history.expand(count, -1, -1),
         settings=Settings(
             num_steps=call.steps or sampler.num_steps,
@@ -187,46 +183,6 @@ def _request(
     )
 
 
-def _prompt(model: Generator, descriptions: list[str], task: Task, reference: Tensor) -> Prompt:
-    device = model.null_text.device
-    ids = [model.tokenizer.encode(description) for description in descriptions]
-    length = max(map(len, ids))
-    text = torch.zeros(len(ids), length, dtype=torch.int64)
-    for row, tokens in zip(text, ids, strict=True):
-        row[: len(tokens)] = torch.tensor(tokens)
-    count = len(ids)
-    return Prompt(
-        task=torch.full((count,), task.id, device=device),
-        text=text.to(device),
-        num_text=torch.tensor([len(tokens) for tokens in ids], device=device),
-        reference=reference.expand(count, -1, -1),
-        num_reference=torch.full((count,), reference.shape[0], device=device),
-    )
-
-
-def _reference_latents(model: Generator, call: Call, *, block_size: int) -> tuple[Tensor, Tensor | None]:
-    """Reference rows [R, C] for a voice to imitate, and history [F, C] for a clip to continue."""
-    vae, weight = model.vae, model.null_text
-    empty = weight.new_zeros(0, vae.latent_dim)
-    if call.reference is None:
-        return empty, None
-    waveform = to_channels(resample(call.reference.waveform, vae.sample_rate), vae.channels)
-    continued = bool(call.reference.text)
-    samples, whole = waveform.audio.shape[-1], waveform.audio[None]
-    if samples < vae.hop:
-        raise InputError(
-            f"The reference clip has {waveform.seconds:.2f} s", where="reference", allowed=f"at least {vae.hop / vae.sample_rate:.2f} s"
-        )
-    if continued:
-        # A transcript covers the whole clip, and speech goes on from its end: only its start may be stretched.
-        audio = F.pad(whole, (-samples % (vae.hop * block_size), 0))
-    else:
-        samples = min(samples, int(REFERENCE_SECONDS * vae.sample_rate))
-        audio = whole[..., : samples - samples % vae.hop]
-    latents = vae.to_latents(audio.to(weight))[0]
-    return (empty, latents) if continued else (latents, None)
-
-
 def _checked(call: Call, *, text_style: str) -> Call:
     """The call with plain numbers. Raises InputError for an argument that is not accepted."""
     # Only the seed has no default in the sampler, so None is not among its values.
@@ -287,13 +243,3 @@ def _max_blocks(requests: Sequence[Request], history: Tensor | None, *, block_si
     """Blocks of the longest clip that these requests may become, with what is continued."""
     frames = max(r.max_frames if r.num_frames is None else r.num_frames for r in requests)
     return -(-frames // block_size) + (0 if history is None else len(history) // block_size)
-
-
-def _negative(model: Generator, call: Call, requests: tuple[Request, ...], reference: Tensor) -> Prompt | None:
-    if call.negative_prompt is None:
-        return None
-    if all(request.cfg_scale == 1 for request in requests):
-        raise InputError(
-            "A negative prompt has no effect without guidance", where="negative_prompt", hint="set cfg_scale above 1"
-        )
-    return _prompt(model, [str(r.negative_description) for r in requests], call.task, reference[:0])

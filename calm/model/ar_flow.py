@@ -56,7 +56,7 @@ class ARFlow(Generator):
             num_copies=num_copies,
         )
         x = torch.cat([prefix, clean, rearrange(noisy, "b m n k d -> b (m n k) d")], dim=1)
-        hidden, idle = self.pass_sequences(x, rows, prompt.task)
+        hidden, idle = self.pass_sequences(x, rows, prompt)
         _, clean_hidden, noisy_hidden = hidden.split([prefix.shape[1], num_frames, num_copies * num_frames], dim=1)
         velocity = self._read(noisy_hidden, targets)
         return velocity, self.stop(clean_hidden), idle

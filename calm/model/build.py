@@ -103,7 +103,7 @@ def _build_generator(root_class: type[Generator], config: RunConfig, vae: VAE) -
 
 def _grown(root: Part) -> tuple[str, ...]:
     """Beginnings of names that first weights may lack: what a head has grown, and what is without effect at first."""
-    return tuple(f"head.{name}." for name in root.head.grown) if isinstance(root, Generator) else ()
+    return ("timing.", *(f"head.{name}." for name in root.head.grown)) if isinstance(root, Generator) else ()
 
 
 def check_same(group: str, config: RunConfig, folder: str | Path) -> None:

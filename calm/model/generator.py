@@ -24,6 +24,7 @@ from calm.model.generator_config import GeneratorConfig
 from calm.model.objective import Flow, Objective
 from calm.model.prompt import Prompt
 from calm.model.routing import idle_output, route, routed_residual
+from calm.model.timing import Timing
 from calm.part import Part
 from calm.sequence import Rows, allow, block_mask, pack, prefix_rows
 from calm.types import Batch, Task
@@ -57,6 +58,7 @@ class Generator(Part):
         self.segment = nn.Embedding(4, dim)
         self.null_text = nn.Parameter(torch.zeros(dim))
         self.stop = StopHead(dim)
+        self.timing = Timing(dim, frame_seconds=vae.hop / vae.sample_rate) if config.timing else None
         for weight in (self.audio_in.weight, self.segment.weight, self.null_text):
             nn.init.normal_(weight, std=0.02)
         self.expert_enabled = expert is not None
@@ -79,7 +81,7 @@ class Generator(Part):
         return self
 
     def param_groups(self) -> Iterable[dict[str, Any]]:
-        joints = [self.audio_in, self.time, self.segment, self.stop]
+        joints = [self.audio_in, self.time, self.segment, self.stop, *([] if self.timing is None else [self.timing])]
         own = [self.null_text, *(p for module in joints for p in module.parameters())]
         groups = [*self.backbone.param_groups(), *self.head.param_groups(), {"part": "audio", "params": own}]
         return groups + ([] if self.expert is None else list(self.expert.param_groups()))
@@ -106,6 +108,10 @@ class Generator(Part):
         """Audio rows: Linear(latent) + time + segment. latents [..., F, C], time [..., F] or [..., 1] -> [..., F, D]."""
         latents = latents.to(self.audio_in.weight.dtype)
         return self.audio_in(latents) + self.time(time) + self.segment.weight[segment]
+
+    def tell_time(self, x: Tensor, rows: Rows, timing: Tensor) -> Tensor:
+        """x [B, N, D] with what its rows are told of their moment; ``timing`` [B, 3] as in `Prompt`."""
+        return x if self.timing is None else x + self.timing(rows, timing)
 
     def pass_rows(
         self,
@@ -135,11 +141,12 @@ class Generator(Part):
             return block_mask(rows, history=self.history)
         return allow(rows, rows, history=self.history)
 
-    def pass_sequences(self, x: Tensor, rows: Rows, task: Tensor) -> tuple[Tensor, Tensor]:
+    def pass_sequences(self, x: Tensor, rows: Rows, prompt: Prompt) -> tuple[Tensor, Tensor]:
         """Pass training sequences [B, N, D] through the backbone, packed where ``pack_rows`` says so.
 
         Returns hidden states [B, N, D], without meaning where there is padding, and the idle term of the expert.
         """
+        x, task = self.tell_time(x, rows, prompt.timing), prompt.task
         packing = pack(rows, length=self.config.pack_rows) if self.config.pack_rows else None
         if packing is not None:
             x, rows, task = packing.enter(x), packing.rows, packing.of_clips(task)
@@ -240,6 +247,7 @@ class Generator(Part):
             num_text=batch.num_text,
             reference=reference,
             num_reference=-(-batch.num_reference // self.vae.hop),
+            timing=batch.timing,
         )
 
     @abstractmethod
@@ -272,4 +280,8 @@ class Generator(Part):
         u = torch.rand(len(prompt), generator=generator, device=home_of(generator, prompt.task)).to(prompt.task.device)
         both, text = self.config.drop_all, self.config.drop_all + self.config.drop_text
         reference = text + self.config.drop_reference
-        return prompt.drop(text=u < text, reference=(u < both) | ((u >= text) & (u < reference)))
+        prompt = prompt.drop(text=u < text, reference=(u < both) | ((u >= text) & (u < reference)))
+        if self.timing is None:
+            return prompt
+        u = torch.rand(len(prompt), generator=generator, device=home_of(generator, prompt.task)).to(prompt.task.device)
+        return prompt.drop_seconds(u < self.config.drop_seconds)

@@ -27,6 +27,8 @@ class GeneratorConfig:
     drop_all: float = 0.10
     drop_text: float = 0.05
     drop_reference: float = 0.05
+    #: of those that keep their text, share whose length is left open all the same; only where there is ``timing``
+    drop_seconds: float = 0.2
     #: share of samples whose clean history is noised, against drift, and the largest share of noise
     history_noise_probability: float = 0.5
     history_noise_level: float = 0.15
@@ -37,6 +39,8 @@ class GeneratorConfig:
     #: the first row of the transcript (where its ids tell it apart, else of the text), so that a phoneme lies near the
     #: frames that say it
     target_positions: Literal["after_text", "beside_words"] = "after_text"
+    #: tell the target's rows where they stand in the clip and in the beat, see `calm.model.timing`
+    timing: bool = False
     #: kernel of training: "flex" (FlexAttention, CUDA only), "dense" (a bool mask), or "auto": flex for long sequences on
     #: CUDA, else dense
     attention: Literal["auto", "dense", "flex"] = "auto"
@@ -53,6 +57,7 @@ class GeneratorConfig:
             ("pack_rows", self.pack_rows >= 0, "0 or more"),
             ("num_noisy_copies", self.num_noisy_copies >= 1, "1 or more"),
             *((key, 0 <= getattr(self, key) <= 1, "0 to 1") for key in drops),
+            ("drop_seconds", 0 <= self.drop_seconds <= 1, "0 to 1"),
             ("history_noise_probability", 0 <= self.history_noise_probability <= 1, "0 to 1"),
             ("history_noise_level", 0 <= self.history_noise_level <= 1, "0 to 1"),
             ("stop_weight", 0 <= self.stop_weight < inf, "a finite number, 0 or more"),

@@ -70,7 +70,7 @@ class HeadFlow(Generator):
             num_copies=0,
         )
         x = torch.cat([prefix, self.start_block(len(prompt), k), clean], dim=1)
-        hidden, idle = self.pass_sequences(x, rows, prompt.task)
+        hidden, idle = self.pass_sequences(x, rows, prompt)
         hidden = hidden[:, prefix.shape[1] :]
         return hidden[:, :-k], self.stop(hidden[:, k:]), idle
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from calm.model.timing import PASSED, SECONDS
+
 __all__ = ["Prompt"]
 
 
@@ -20,6 +22,8 @@ class Prompt:
     num_text       int64 [B]        valid tokens; 0 means no text (the learned null prefix stands in)
     reference      float [B, R, C]  normalised latents of the reference clip; R may be 0
     num_reference  int64 [B]        valid reference frames; 0 means none
+    timing         float32 [B, 3]   tempo, seconds of the whole clip, and seconds before frame 0 (`calm.model.timing`);
+                                    nothing known and nothing passed by default
     """
 
     task: Tensor
@@ -27,6 +31,11 @@ class Prompt:
     num_text: Tensor
     reference: Tensor
     num_reference: Tensor
+    timing: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        if self.timing is None:
+            object.__setattr__(self, "timing", torch.zeros(len(self.task), 3, device=self.task.device))
 
     def __len__(self) -> int:
         return len(self.task)
@@ -44,6 +53,7 @@ class Prompt:
         return dataclasses.replace(
             self,
             num_text=self.num_text.masked_fill(text, 0),
+            timing=self.timing.masked_fill(text[:, None] & self._told, 0.0),
             num_reference=self.num_reference.masked_fill(reference, 0),
         )
 
@@ -51,6 +61,16 @@ class Prompt:
         """The unconditional prompt of the same requests."""
         every = torch.ones_like(self.task, dtype=torch.bool)
         return self.drop(text=every, reference=every)
+
+    def drop_seconds(self, where: Tensor) -> Prompt:
+        """Leave the length open where the bool mask [B] says so: a clip may be asked for that has none."""
+        seconds = torch.arange(3, device=where.device) == SECONDS
+        return dataclasses.replace(self, timing=self.timing.masked_fill(where[:, None] & seconds, 0.0))
+
+    @property
+    def _told(self) -> Tensor:
+        """The columns of ``timing`` that say what is asked for."""
+        return torch.arange(3, device=self.task.device) != PASSED
 
     @staticmethod
     def stack(first: Prompt, second: Prompt) -> Prompt:

@@ -42,7 +42,7 @@ class Rollout:
         window_blocks: int | None = None,
         max_blocks: int | None = None,
     ) -> None:
-        self.model, self.task, self.block_size = model, prompt.task, block_size
+        self.model, self.task, self.block_size, self.timing = model, prompt.task, block_size, prompt.timing
         self.window_blocks = window_blocks
         self.block = 0
         kept = [blocks for blocks in (window_blocks, model.history) if blocks is not None]
@@ -70,6 +70,7 @@ class Rollout:
         """Pass the K rows [B, K, D] of the current block against the cache; nothing is kept."""
         if self._residual is _UNKNOWN:
             self._residual = self.model.generation_residual(self.rows, self.task)
+        x = self.model.tell_time(x, self.rows, self.timing)
         return self.model.pass_rows(
             x, positions=self.rows.position, mask=self.mask, residual=self._residual, cache=self.cache
         )
@@ -98,6 +99,7 @@ class Rollout:
     def run_with_next(self, x: Tensor) -> Tensor:
         """Pass the rows [B, 2 K, D] of the current and the next block; ``commit`` then keeps the current one's."""
         rows = self.rows_with_next()
+        x = self.model.tell_time(x, rows, self.timing)
         residual = self.model.generation_residual(rows, self.task)
         return self.model.pass_rows(
             x, positions=rows.position, mask=self.visible(rows), residual=residual, cache=self.cache
@@ -133,15 +135,17 @@ class JointRollout:
 
     def __init__(self, model: Generator, rollouts: Sequence[Rollout], *, num_filling: int = 0) -> None:
         self.model, self.rollouts = model, tuple(rollouts)
-        rows = Rows.stack([rollout.rows for rollout in rollouts])
+        self._rows = rows = Rows.stack([rollout.rows for rollout in rollouts])
         self._positions = F.pad(rows.position, (0, 0, 0, num_filling))
         self._task, self._num_filling = torch.cat([rollout.task for rollout in rollouts]), num_filling
+        self._timing = torch.cat([rollout.timing for rollout in rollouts])
         self._residual = model.generation_residual(rows, self._task)
         self._masks = [rollout.mask for rollout in rollouts]
         self._cache = JointCache([rollout.cache for rollout in rollouts], num_filling=num_filling)
 
     def run(self, x: Tensor) -> Tensor:
         """Pass the K rows [B, K, D] of the current blocks of all against their caches; nothing is kept."""
+        x = self._told(x, self._rows)
         return self.model.pass_rows(
             x, positions=self._positions, mask=self._masks, residual=self._residual, cache=self._cache
         )
@@ -155,12 +159,17 @@ class JointRollout:
         several = [rollout.rows_with_next() for rollout in self.rollouts]
         rows = Rows.stack(several)
         return self.model.pass_rows(
-            x,
+            self._told(x, rows),
             positions=F.pad(rows.position, (0, 0, 0, self._num_filling)),
             mask=[rollout.visible(own) for rollout, own in zip(self.rollouts, several, strict=True)],
             residual=self.model.generation_residual(rows, self._task),
             cache=self._cache,
         )
+
+    def _told(self, x: Tensor, rows: Rows) -> Tensor:
+        """As ``Generator.tell_time``; the filling at the end of the batch has no time."""
+        own = len(x) - self._num_filling
+        return torch.cat([self.model.tell_time(x[:own], rows, self._timing), x[own:]])
 
     def commit(self) -> None:
         """Keep the rows of the last pass, each in its own history."""

@@ -6,6 +6,7 @@ from calm.text.attributes import analyse, analyse_speech, canonical
 from calm.text.description import STYLES, Describer, describe
 from calm.text.normalize import normalize, tidy
 from calm.text.phoneme_tokenizer import PhonemeTokenizer
+from calm.text.tempo import named_tempo
 from calm.text.tokenizer import ByteTokenizer, HubTokenizer, Tokenizer, build_tokenizer
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "build_tokenizer",
     "canonical",
     "describe",
+    "named_tempo",
     "normalize",
     "tidy",
 ]

@@ -83,6 +83,20 @@ def test_crops_are_whole_frames_of_the_clip_and_what_follows_them(latent_shards,
     assert len(starts) > 3
 
 
+def test_a_crop_says_where_in_its_clip_it_begins_and_how_long_the_whole_is_but_not_of_speech(latent_shards, vae):
+    opened = ShardSet.open(latent_shards)
+    rows = {row.clip.key: number for number, row in enumerate(opened.rows)}
+    later = 0
+    for batch in take(module(latent_shards, vae, max_seconds=0.25, reference_probability=0.0), 12):
+        for key, task, latents, timing in zip(batch.keys, batch.task, batch.latents, batch.timing, strict=True):
+            whole = opened.read(rows[key]).latents
+            place = round(float(timing[2]) * vae.sample_rate / vae.hop)
+            assert torch.equal(whole.means[place : place + 7], latents[:7])
+            assert float(timing[1]) == pytest.approx(0.0 if task == Task.SPEECH.id else whole.seconds, abs=1e-3)
+            later += place > 0
+    assert later > 3
+
+
 def test_workers_and_resume_change_nothing(latent_shards, vae):
     straight = take(module(latent_shards, vae), 8)
     data = module(latent_shards, vae)

@@ -27,7 +27,7 @@ def drawn(sample: Sample, *, draws: int = 200, has_reference: bool = False, styl
             encoder(
                 Example(sample=sample, complete=False, reference=None, make_rng=lambda seed=seed: np.random.default_rng(seed)),
                 has_reference=has_reference,
-            )
+            ).ids
         )
         for seed in range(draws)
     ]
@@ -54,6 +54,20 @@ def test_a_wording_of_speech_is_its_voice_and_never_its_transcript():
     phrased = [text for text in texts if "ravelly" in text]
     assert 30 < len(phrased) < 150 and not any("male" in text for text in phrased)
     assert not any("ravelly" in text for text in drawn(sample, has_reference=True))
+
+
+def test_a_tempo_is_known_where_the_text_names_it_and_of_speech_never():
+    encoder = DescriptionEncoder(Describer(attribute_dropout=0.5), ByteTokenizer())
+    said = {True: 0, False: 0}
+    for task, text in ((Task.MUSIC, "a jazz tune"), (Task.SPEECH, "Play it at 112 BPM.")):
+        for seed in range(40):
+            sample = Sample(key="k", task=task, text=text, attributes={"tempo": 112} if task is Task.MUSIC else {})
+            example = Example(sample=sample, complete=False, reference=None, make_rng=lambda seed=seed: np.random.default_rng(seed))
+            ids, tempo = encoder(example, has_reference=False)
+            named = "112 BPM" in ByteTokenizer().decode(ids)
+            assert tempo == (112.0 if named and task is Task.MUSIC else 0.0)
+            said[named] += task is Task.MUSIC
+    assert min(said.values()) > 5
 
 
 def test_wordings_of_a_manifest_are_packed_and_checked(tmp_path):

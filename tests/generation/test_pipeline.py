@@ -199,7 +199,7 @@ def test_a_sampler_key_beyond_its_limit_is_refused_by_name(key, value):
 
 
 def planned(calm: AudioCALM, **options):
-    return make_plan(calm.model, calm.sampler, Call(text="hello", **options))
+    return make_plan(calm.model, calm.sampler, Call(**{"text": "hello", **options}))
 
 
 def test_the_end_of_a_clip_to_be_continued_is_kept_and_silence_goes_before_its_start(tmp_path):
@@ -220,6 +220,14 @@ def test_the_history_is_said_to_be_at_the_time_of_the_call_or_of_its_task_in_the
     options = {"task": "sound", "duration": 0.1, "seed": 3}
     doubtful, trusting = (calm.generate("rain", **options, **more)[0] for more in ({}, {"history_time": 1.0}))
     assert not torch.allclose(doubtful.audio, trusting.audio, atol=1e-4)
+
+
+def test_a_prompt_tells_the_tempo_that_is_named_and_the_length_that_is_asked_for_and_nothing_of_speech():
+    calm = pipeline()
+    music = planned(calm, text="A waltz at 84 BPM.", task="music", duration=40.0).prompt.timing
+    assert music.tolist() == [[84.0, 40.0, 0.0]]
+    assert planned(calm, text="A waltz.", task="music").prompt.timing.tolist() == [[0.0, 0.0, 0.0]]
+    assert planned(calm, text="Play at 84 BPM.", task="speech", duration=1.0).prompt.timing.tolist() == [[0.0, 0.0, 0.0]]
 
 
 def test_a_window_is_at_least_one_block_and_never_turns_into_no_window():
