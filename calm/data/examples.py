@@ -20,6 +20,8 @@ __all__ = ["REFERENCE_SECONDS", "Example", "ExampleReader"]
 REFERENCE_SECONDS = (1.0, 5.0)
 #: clips of a speaker that are looked at for one with the wanted attributes
 MAX_CANDIDATES = 64
+#: rows whose reference attributes are remembered at once, some 20 MB
+MAX_KNOWN = 100_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +62,7 @@ class ExampleReader:
         """
         self.shards, self.cut, self.seed = shards, cut, seed
         self.reference_probability, self.reference_attributes = reference_probability, tuple(reference_attributes)
+        self._known: dict[int, tuple[object, ...]] = {}
         shortest, _ = REFERENCE_SECONDS
         self._references = {
             speaker: np.array(usable)
@@ -112,9 +115,16 @@ class ExampleReader:
         drawn = rng.permutation(others)[:MAX_CANDIDATES]
         return next((int(other) for other in drawn if self._attributes(other) == wanted), None)
 
-    def _attributes(self, row: int) -> list[object]:
-        known = self.shards.record(int(row)).get("attributes", {})
-        return [known.get(key) for key in self.reference_attributes]
+    def _attributes(self, row: int) -> tuple[object, ...]:
+        """Reference attributes of a row, remembered: a search reads many records, and the same ones again and again."""
+        found = self._known.get(row := int(row))
+        if found is None:
+            known = self.shards.record(row).get("attributes", {})
+            found = tuple(known.get(key) for key in self.reference_attributes)
+            if len(self._known) >= MAX_KNOWN:
+                self._known.clear()
+            self._known[row] = found
+        return found
 
 
 def _is_speech(shards: ShardSet, row: int) -> bool:
