@@ -17,7 +17,7 @@ from calm.model.distributed import Window, global_count, global_mean
 from calm.types import TASKS, Batch
 from calm.vae import VAE
 
-__all__ = ["FlowTerms", "Targets", "aggregate_losses", "block_times", "draw_times", "home_of", "noise_bins", "target_latents"]
+__all__ = ["FlowTerms", "Targets", "aggregate_losses", "block_times", "draw_times", "home_of", "noise_bins", "normal", "target_latents", "uniform"]
 
 #: share of the times drawn uniformly; the others are logit-normal(0, 1) (Esser et al., 2024)
 UNIFORM_SHARE = 0.1
@@ -83,7 +83,7 @@ class Targets:
         blocks = (-(-num_frames // block_size)).clamp_min(1)
         num_blocks = int(blocks.max())
         latents = latents[:, : num_blocks * block_size]
-        noise = _normal((len(latents), num_copies, *latents.shape[1:]), latents, generator)
+        noise = normal((len(latents), num_copies, *latents.shape[1:]), latents, generator)
         time = draw_times((len(latents), num_copies, num_blocks), like=latents, generator=generator)
         time = repeat(time, "b m n -> b m (n k)", k=block_size)
         t = time[..., None]
@@ -106,9 +106,9 @@ class Targets:
 
         Returns: latents x_s = (1 - s) eps + s x [B, F, C] with s ~ U(1 - level, 1), and s [B, 1].
         """
-        draws = _uniform((len(self.latents), 2), self.latents, generator)
+        draws = uniform((len(self.latents), 2), self.latents, generator)
         s = torch.where(draws[:, 0] < probability, 1 - level * draws[:, 1], torch.ones_like(draws[:, 0]))
-        noise = _normal(self.latents.shape, self.latents, generator)
+        noise = normal(self.latents.shape, self.latents, generator)
         x = (1 - s[:, None, None]) * noise + s[:, None, None] * self.latents
         return x, s[:, None]
 
@@ -214,11 +214,13 @@ def home_of(generator: torch.Generator | None, like: Tensor) -> torch.device:
     return like.device if generator is None else generator.device
 
 
-def _normal(shape, like: Tensor, generator: torch.Generator | None) -> Tensor:
+def normal(shape, like: Tensor, generator: torch.Generator | None) -> Tensor:
+    """N(0, 1) of a shape, in the type and on the device of ``like``."""
     device = home_of(generator, like)
     return torch.randn(shape, generator=generator, device=device, dtype=like.dtype).to(like.device)
 
 
-def _uniform(shape, like: Tensor, generator: torch.Generator | None) -> Tensor:
+def uniform(shape, like: Tensor, generator: torch.Generator | None) -> Tensor:
+    """U(0, 1) of a shape, in the type and on the device of ``like``."""
     device = home_of(generator, like)
     return torch.rand(shape, generator=generator, device=device, dtype=like.dtype).to(like.device)

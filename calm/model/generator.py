@@ -226,12 +226,16 @@ class Generator(Part):
         prompt = self.prompt_of(batch)
         if self.training:
             prompt = self._drop_conditions(prompt, generator)
-        history, history_time = targets.history(
-            probability=config.history_noise_probability if self.training else 0.0,
-            level=config.history_noise_level,
+        history, history_time = self.histories(prompt, targets, generator)
+        return self.objective.terms(self, prompt, targets, history=history, history_time=history_time)
+
+    def histories(self, prompt: Prompt, targets: Targets, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
+        """What the clean rows of a training sequence hold [B, F, C], and the times that they are said to be at [B, 1]."""
+        return targets.history(
+            probability=self.config.history_noise_probability if self.training else 0.0,
+            level=self.config.history_noise_level,
             generator=generator,
         )
-        return self.objective.terms(self, prompt, targets, history=history, history_time=history_time)
 
     def prompt_of(self, batch: Batch) -> Prompt:
         """The conditions of a training batch."""

@@ -16,9 +16,10 @@ import torch
 from einops import rearrange, repeat
 from torch import Tensor, nn
 
+from calm.errors import ConfigError
 from calm.head import FlowHead
 from calm.model.branch import Branch, fill, filling, frame_times
-from calm.model.flow import Targets, block_times
+from calm.model.flow import Targets, block_times, normal, uniform
 from calm.model.generator import Generator, GeneratorConfig
 from calm.model.halves import Halves
 from calm.model.prompt import Prompt
@@ -29,6 +30,8 @@ from calm.sequence import training_rows
 __all__ = ["HeadFlow"]
 
 CLEAN_SEGMENT = 2
+#: Euler steps by which the model draws its own history in training
+NUM_OWN_STEPS = 2
 
 
 @register("model", "head_flow")
@@ -38,6 +41,15 @@ class HeadFlow(Generator):
     @dataclass(frozen=True, kw_only=True)
     class Config(GeneratorConfig):
         name: Literal["head_flow"] = "head_flow"
+        #: share of samples whose history the model draws anew itself, frame by frame after the true ones: its own errors,
+        #: which nothing tells, as in generation (parallel scheduled sampling, Duckworth et al., 2019)
+        own_history_probability: float = 0.0
+
+        def __post_init__(self) -> None:
+            super().__post_init__()
+            if not 0 <= self.own_history_probability <= 1:
+                where, found = "model.own_history_probability", self.own_history_probability
+                raise ConfigError(f"own_history_probability is {found}", where=where, allowed="0 to 1")
 
     def __init__(self, config: Config, **parts) -> None:
         super().__init__(config, **parts)
@@ -73,6 +85,31 @@ class HeadFlow(Generator):
         hidden, idle = self.pass_sequences(x, rows, prompt)
         hidden = hidden[:, prefix.shape[1] :]
         return hidden[:, :-k], self.stop(hidden[:, k:]), idle
+
+    def histories(self, prompt: Prompt, targets: Targets, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
+        history, time = super().histories(prompt, targets, generator)
+        if not (self.training and self.config.own_history_probability):
+            return history, time
+        draws = uniform((len(prompt), 2), targets.latents, generator)
+        chosen = draws[:, :1] < self.config.own_history_probability
+        own = self.redrawn(prompt, targets, start=draws[:, 1], generator=generator)
+        return torch.where(chosen[..., None], own, history), torch.where(chosen, 1.0, time)
+
+    @torch.no_grad()
+    def redrawn(
+        self, prompt: Prompt, targets: Targets, *, start: Tensor, generator: torch.Generator | None
+    ) -> Tensor:
+        """Every block [B, F, C] anew, given the true ones before it: from time ``start`` [B] of its way in a few Euler
+        steps, so that what is drawn is another sound (0) or nearly the same (1)."""
+        whole = torch.ones_like(start)[:, None]
+        hidden, _, _ = self.condition(prompt, targets, history=targets.latents, history_time=whole)
+        truth, step = targets.latents[:, None], (1 - start[:, None, None]) / NUM_OWN_STEPS
+        t = start[:, None, None].expand(truth.shape[:3])
+        x = torch.lerp(normal(truth.shape, truth, generator), truth, t[..., None])
+        for _ in range(NUM_OWN_STEPS):
+            x = x + step[..., None] * self.read(hidden, x, t, block_size=targets.block_size).to(x)
+            t = t + step
+        return x[:, 0]
 
     def read(
         self,

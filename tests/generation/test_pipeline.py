@@ -224,10 +224,10 @@ def test_the_history_is_said_to_be_at_the_time_of_the_call_or_of_its_task_in_the
 
 def test_a_prompt_tells_the_tempo_that_is_named_and_the_length_that_is_asked_for_and_nothing_of_speech():
     calm = pipeline()
-    music = planned(calm, text="A waltz at 84 BPM.", task="music", duration=40.0).prompt.timing
+    music = planned(calm, text="A waltz at 84 BPM.", task=Task.MUSIC, duration=40.0).prompt.timing
     assert music.tolist() == [[84.0, 40.0, 0.0]]
-    assert planned(calm, text="A waltz.", task="music").prompt.timing.tolist() == [[0.0, 0.0, 0.0]]
-    assert planned(calm, text="Play at 84 BPM.", task="speech", duration=1.0).prompt.timing.tolist() == [[0.0, 0.0, 0.0]]
+    assert planned(calm, text="A waltz.", task=Task.MUSIC).prompt.timing.tolist() == [[0.0, 0.0, 0.0]]
+    assert planned(calm, text="Play at 84 BPM.", task=Task.SPEECH, duration=1.0).prompt.timing.tolist() == [[0.0, 0.0, 0.0]]
 
 
 def test_a_window_is_at_least_one_block_and_never_turns_into_no_window():
