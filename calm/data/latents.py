@@ -119,7 +119,7 @@ def excerpt(
 ) -> Latents:
     """Cut an excerpt from the latents of a clip; it starts at the whole frame at or before ``start_seconds``."""
     rate, hop, total = (record["latents"][name] for name in ("sample_rate", "hop", "num_samples"))
-    start = min(int(start_seconds * rate / hop), num_frames(total, hop) - 1)
+    start = min(_first_frame(start_seconds, rate=rate, hop=hop), num_frames(total, hop) - 1)
     size = total - start * hop
     if max_seconds is not None:
         size = min(size, max(1, round(max_seconds * rate)))
@@ -129,7 +129,12 @@ def excerpt(
 
 def frame_start(start_seconds: float, latents: Latents) -> float:
     """Return the second at which the excerpt that ``excerpt`` cuts at ``start_seconds`` begins."""
-    return int(start_seconds * latents.sample_rate / latents.hop) * latents.hop / latents.sample_rate
+    first = _first_frame(start_seconds, rate=latents.sample_rate, hop=latents.hop)
+    return first * latents.hop / latents.sample_rate
+
+
+def _first_frame(start_seconds: float, *, rate: int, hop: int) -> int:
+    return int(start_seconds * rate / hop)
 
 
 def check_hash(found: LatentFormat, *, expected: str | None, where: object) -> None:

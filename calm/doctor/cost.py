@@ -4,7 +4,8 @@
                                      + P_stop clean rows + P_expert expert rows) + 12 L Q N rows
 
 6 P for every row that passes P weights of matrices, forward and backward (Kaplan et al., 2020); the last term is
-attention over all N rows of a clip, masked or not (PaLM, appendix B). Rows are those of clips of average length, phase
+attention over all N rows of a clip, masked or not (PaLM, appendix B). A model that draws its own history passes body and
+attention once more, forward only, and its head a few times. Rows are those of clips of average length, phase
 by phase. Left out: norms and other work without products, layers that are computed again to save memory, and encoding
 audio by the frozen VAE, which latent shards spare. A VAE's own steps are counted by `calm.doctor.stage`.
 """
@@ -20,6 +21,7 @@ from calm.doctor.case import Case
 from calm.doctor.finding import Finding, Level
 from calm.doctor.parameters import Parameters, count_parameters
 from calm.model.generator import Generator
+from calm.model.head_flow import NUM_OWN_STEPS
 from calm.types import TASKS, Task
 
 __all__ = ["Rows", "check_cost", "step_flops", "work_of"]
@@ -44,19 +46,21 @@ class Rows:
 def step_flops(root: Generator, rows: Rows, *, clips: float) -> float:
     """Return the floating-point operations of one optimizer step over ``clips`` clips (formula above)."""
     timed = sum(_matrices(getattr(root.head, name)) for name in root.head.timed)
-    products = (
+    body = (
         _matrices(root.backbone.layers if hasattr(root.backbone, "layers") else root.backbone) * rows.sequence
         + _matrices(root.audio_in) * rows.audio
-        + (_matrices(root.head) - timed) * rows.noisy
-        + (_matrices(root.time) + timed) * rows.blocks
         + _matrices(root.stop) * rows.clean
     )
+    heads = (_matrices(root.head) - timed) * rows.noisy + (_matrices(root.time) + timed) * rows.blocks
     if root.expert is not None:
-        products += _matrices(root.expert) / max(1, len(root.expert.tasks)) * rows.expert
+        body += _matrices(root.expert) / max(1, len(root.expert.tasks)) * rows.expert
     layers = getattr(root.backbone, "layers", ())
     query = layers[0].self_attn.q_proj.out_features if hasattr(next(iter(layers), None), "self_attn") else root.backbone.dim
     attention = 12 * root.backbone.num_layers * query * rows.sequence**2
-    return clips * (6 * products + attention)
+    if getattr(root.config, "own_history_probability", 0):
+        drawn = timed * rows.blocks / max(rows.noisy, 1) + _matrices(root.head) - timed
+        return clips * (8 * body + 6 * heads + 2 * NUM_OWN_STEPS * drawn * rows.clean + 4 / 3 * attention)
+    return clips * (6 * (body + heads) + attention)
 
 
 def _matrices(module: nn.Module) -> int:

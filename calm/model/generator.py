@@ -24,7 +24,7 @@ from calm.model.generator_config import GeneratorConfig
 from calm.model.objective import Flow, Objective
 from calm.model.prompt import Prompt
 from calm.model.routing import idle_output, route, routed_residual
-from calm.model.timing import Timing
+from calm.model.timing import Timing, with_moments
 from calm.part import Part
 from calm.sequence import Rows, allow, block_mask, pack, prefix_rows
 from calm.types import Batch, Task
@@ -109,9 +109,9 @@ class Generator(Part):
         latents = latents.to(self.audio_in.weight.dtype)
         return self.audio_in(latents) + self.time(time) + self.segment.weight[segment]
 
-    def tell_time(self, x: Tensor, rows: Rows, timing: Tensor) -> Tensor:
-        """x [B, N, D] with what its rows are told of their moment; ``timing`` [B, 3] as in `Prompt`."""
-        return x if self.timing is None else x + self.timing(rows, timing)
+    def moments(self, rows: Rows, timing: Tensor) -> Tensor | None:
+        """What rows are told of their moment, [B, N, D], to be added; None for a model that tells nothing."""
+        return None if self.timing is None else self.timing(rows, timing)
 
     def pass_rows(
         self,
@@ -146,7 +146,7 @@ class Generator(Part):
 
         Returns hidden states [B, N, D], without meaning where there is padding, and the idle term of the expert.
         """
-        x, task = self.tell_time(x, rows, prompt.timing), prompt.task
+        x, task = with_moments(x, self.moments(rows, prompt.timing)), prompt.task
         packing = pack(rows, length=self.config.pack_rows) if self.config.pack_rows else None
         if packing is not None:
             x, rows, task = packing.enter(x), packing.rows, packing.of_clips(task)

@@ -41,8 +41,9 @@ class HeadFlow(Generator):
     @dataclass(frozen=True, kw_only=True)
     class Config(GeneratorConfig):
         name: Literal["head_flow"] = "head_flow"
-        #: share of samples whose history the model draws anew itself, frame by frame after the true ones: its own errors,
-        #: which nothing tells, as in generation (parallel scheduled sampling, Duckworth et al., 2019)
+        #: share of samples whose history the model draws anew itself, block by block after the true ones: its own errors,
+        #: which nothing tells, as in generation (parallel scheduled sampling, Duckworth et al., 2019). Any share above 0
+        #: costs another pass, forward only
         own_history_probability: float = 0.0
 
         def __post_init__(self) -> None:

@@ -74,6 +74,12 @@ class MeanFlow(Objective):
                 where="objective.name: mean_flow",
                 allowed="model=head_flow with head.output=average_velocity",
             )
+        if model.config.own_history_probability:
+            raise ConfigError(
+                "A head that learns averages cannot draw a history by its velocity",
+                where="model.own_history_probability",
+                allowed="0 with objective.name: mean_flow",
+            )
         if not trained:
             raise ConfigError(
                 "There is no teacher: the weights are random",

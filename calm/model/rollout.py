@@ -11,6 +11,7 @@ from torch import Tensor
 
 from calm.backbone import JointCache
 from calm.model.prompt import Prompt
+from calm.model.timing import with_moments
 from calm.sequence import Rows, allow, block_rows
 from calm.sequence.layout import CLEAN
 
@@ -70,9 +71,12 @@ class Rollout:
         """Pass the K rows [B, K, D] of the current block against the cache; nothing is kept."""
         if self._residual is _UNKNOWN:
             self._residual = self.model.generation_residual(self.rows, self.task)
-        x = self.model.tell_time(x, self.rows, self.timing)
         return self.model.pass_rows(
-            x, positions=self.rows.position, mask=self.mask, residual=self._residual, cache=self.cache
+            with_moments(x, self.moments),
+            positions=self.rows.position,
+            mask=self.mask,
+            residual=self._residual,
+            cache=self.cache,
         )
 
     @property
@@ -99,7 +103,7 @@ class Rollout:
     def run_with_next(self, x: Tensor) -> Tensor:
         """Pass the rows [B, 2 K, D] of the current and the next block; ``commit`` then keeps the current one's."""
         rows = self.rows_with_next()
-        x = self.model.tell_time(x, rows, self.timing)
+        x = with_moments(x, self.model.moments(rows, self.timing))
         residual = self.model.generation_residual(rows, self.task)
         return self.model.pass_rows(
             x, positions=rows.position, mask=self.visible(rows), residual=residual, cache=self.cache
@@ -118,6 +122,7 @@ class Rollout:
         self.rows = block_rows(
             start=self.start, first_block=self.block, num_blocks=1, block_size=self.block_size, copy=CLEAN
         )
+        self.moments = self.model.moments(self.rows, self.timing)
         self.cache.reserve(2 * self.block_size)
         self.mask = self.visible(self.rows)
         # Found at the first pass: a `JointRollout` routes the rows of all its requests at once.
@@ -135,19 +140,23 @@ class JointRollout:
 
     def __init__(self, model: Generator, rollouts: Sequence[Rollout], *, num_filling: int = 0) -> None:
         self.model, self.rollouts = model, tuple(rollouts)
-        self._rows = rows = Rows.stack([rollout.rows for rollout in rollouts])
+        rows = Rows.stack([rollout.rows for rollout in rollouts])
         self._positions = F.pad(rows.position, (0, 0, 0, num_filling))
         self._task, self._num_filling = torch.cat([rollout.task for rollout in rollouts]), num_filling
         self._timing = torch.cat([rollout.timing for rollout in rollouts])
+        self._moments = self._joined([rollout.moments for rollout in rollouts])
         self._residual = model.generation_residual(rows, self._task)
         self._masks = [rollout.mask for rollout in rollouts]
         self._cache = JointCache([rollout.cache for rollout in rollouts], num_filling=num_filling)
 
     def run(self, x: Tensor) -> Tensor:
         """Pass the K rows [B, K, D] of the current blocks of all against their caches; nothing is kept."""
-        x = self._told(x, self._rows)
         return self.model.pass_rows(
-            x, positions=self._positions, mask=self._masks, residual=self._residual, cache=self._cache
+            with_moments(x, self._moments),
+            positions=self._positions,
+            mask=self._masks,
+            residual=self._residual,
+            cache=self._cache,
         )
 
     @property
@@ -159,17 +168,16 @@ class JointRollout:
         several = [rollout.rows_with_next() for rollout in self.rollouts]
         rows = Rows.stack(several)
         return self.model.pass_rows(
-            self._told(x, rows),
+            with_moments(x, self._joined([self.model.moments(rows, self._timing)])),
             positions=F.pad(rows.position, (0, 0, 0, self._num_filling)),
             mask=[rollout.visible(own) for rollout, own in zip(self.rollouts, several, strict=True)],
             residual=self.model.generation_residual(rows, self._task),
             cache=self._cache,
         )
 
-    def _told(self, x: Tensor, rows: Rows) -> Tensor:
-        """As ``Generator.tell_time``; the filling at the end of the batch has no time."""
-        own = len(x) - self._num_filling
-        return torch.cat([self.model.tell_time(x[:own], rows, self._timing), x[own:]])
+    def _joined(self, moments: Sequence[Tensor | None]) -> Tensor | None:
+        """Those of all requests, and nothing for the filling."""
+        return None if moments[0] is None else F.pad(torch.cat(moments), (0, 0, 0, 0, 0, self._num_filling))
 
     def commit(self) -> None:
         """Keep the rows of the last pass, each in its own history."""

@@ -16,15 +16,17 @@ from torch import Tensor, nn
 from calm.sequence import Rows
 from calm.sequence.layout import TARGET
 
-__all__ = ["PASSED", "SECONDS", "TEMPO", "Timing"]
+__all__ = ["PASSED", "SECONDS", "TEMPO", "Timing", "with_moments"]
 
 #: columns of a timing [B, 3]: beats a minute, and seconds of the whole clip, 0 where they are not known; seconds of the
 #: clip that lie before frame 0
 TEMPO, SECONDS, PASSED = 0, 1, 2
 #: beats in which a sinusoid turns once: a bar of four, down to a quarter of a beat
 PERIODS = (4.0, 2.0, 1.0, 0.5, 0.25)
-#: seconds in which nearness of the start and of the end falls to 1 / e; far from both, a row is told the same at any time
+#: seconds in which nearness of the start and of the end falls to 1 / e
 FROM_START, TO_END = (0.125, 0.25, 0.5, 1.0), (0.125, 0.25, 0.5, 1.0, 2.0, 4.0)
+#: more seconds to come, or passed, are told as so many: no row of a long clip hears what no row of the training heard
+FAR = 8.0
 NUM_FEATURES = 2 * len(PERIODS) + 1 + len(FROM_START) + len(TO_END) + 1
 
 
@@ -39,6 +41,8 @@ class Timing(nn.Module):
         super().__init__()
         self.frame_seconds = frame_seconds
         self.out = nn.Linear(NUM_FEATURES, dim, bias=False)
+        for name, scales in (("periods", PERIODS), ("from_start", FROM_START), ("to_end", TO_END)):
+            self.register_buffer(name, torch.tensor(scales), persistent=False)
         nn.init.zeros_(self.out.weight)
 
     def forward(self, rows: Rows, timing: Tensor) -> Tensor:
@@ -51,15 +55,19 @@ class Timing(nn.Module):
         """Frames int64 [B, N] -> [B, N, 22], each in -1..1, zeros for what is not known."""
         tempo, seconds, passed = timing[:, None, :].unbind(dim=-1)
         now = frame * self.frame_seconds + passed
-        turns = (now * tempo / 60)[..., None] / now.new_tensor(PERIODS)
+        turns = (now * tempo / 60)[..., None] / self.periods
         angle = 2 * math.pi * turns
         has_tempo, has_end = (tempo > 0)[..., None], (seconds > 0)[..., None]
         beat = torch.cat([angle.cos(), angle.sin(), torch.ones_like(now)[..., None]], dim=-1) * has_tempo
-        left = (seconds - now).clamp_min(0)
-        end = torch.cat([_nearness(left, TO_END), torch.ones_like(now)[..., None]], dim=-1) * has_end
-        return torch.cat([beat, _nearness(now, FROM_START), end], dim=-1)
+        end = torch.cat([_nearness(seconds - now, self.to_end), torch.ones_like(now)[..., None]], dim=-1) * has_end
+        return torch.cat([beat, _nearness(now, self.from_start), end], dim=-1)
 
 
-def _nearness(seconds: Tensor, scales: tuple[float, ...]) -> Tensor:
-    """exp(-s / scale) of seconds [B, N] -> [B, N, number of scales]."""
-    return torch.exp(-seconds[..., None] / seconds.new_tensor(scales))
+def _nearness(seconds: Tensor, scales: Tensor) -> Tensor:
+    """exp(-s / scale) of seconds [B, N], within 0 to ``FAR`` -> [B, N, number of scales]."""
+    return torch.exp(-seconds.clamp(0, FAR)[..., None] / scales)
+
+
+def with_moments(x: Tensor, moments: Tensor | None) -> Tensor:
+    """Rows [B, N, D] and what they are told of their moment."""
+    return x if moments is None else x + moments

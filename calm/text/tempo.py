@@ -6,7 +6,8 @@ import re
 
 __all__ = ["named_tempo"]
 
-_TEMPO = re.compile(r"(\d+(?:\.\d+)?)\s*(?:bpm|beats (?:per|a) minute)\b", re.IGNORECASE)
+# Bounded, and never from the middle of a number: a text of digits alone would be searched from each of them to its end.
+_TEMPO = re.compile(r"(?<![\d.,])(\d{1,3}(?:\.\d{1,3})?)\s{0,3}(?:bpm|beats (?:per|a) minute)\b", re.IGNORECASE)
 #: beats a minute that are taken for a tempo
 _SLOWEST, _FASTEST = 20.0, 400.0
 

@@ -13,6 +13,7 @@ from calm.data.cut import ClipCut
 from calm.data.source import SourceSettings
 from calm.data.streaming import WebDatasetSource
 from calm.errors import ConfigError, DataError
+from calm.types import Task
 from tests.data.test_check import RECORD, flac, write_tar
 
 
@@ -31,6 +32,16 @@ def test_a_stream_never_ends_and_visits_every_clip(shards):
     seen = keys(source(shards), 60)
     assert [step for step, _ in seen] == list(range(60))
     assert len({key for _, batch in seen for key in batch}) == 16
+
+
+def test_an_excerpt_of_a_stream_says_where_it_begins_and_how_long_the_whole_clip_is(shards):
+    begun = set()
+    for _, examples in itertools.islice(source(shards, cut=ClipCut(0.3)).batches(first_step=0, worker=0, num_workers=1), 20):
+        for example in examples:
+            assert example.start_seconds + example.sample.seconds <= example.whole_seconds + 1e-6
+            begun |= {example.start_seconds > 0} if example.sample.task is Task.MUSIC else set()
+            assert example.sample.task is Task.MUSIC or example.start_seconds == 0
+    assert True in begun
 
 
 def test_streams_repeat_by_seed_and_differ_by_worker_and_rank(shards):

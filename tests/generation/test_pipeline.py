@@ -226,6 +226,8 @@ def test_a_prompt_tells_the_tempo_that_is_named_and_the_length_that_is_asked_for
     calm = pipeline()
     music = planned(calm, text="A waltz at 84 BPM.", task=Task.MUSIC, duration=40.0).prompt.timing
     assert music.tolist() == [[84.0, 40.0, 0.0]]
+    long = make_plan(calm.model, calm.sampler, Call(text="A waltz.", task=Task.MUSIC, duration=40.0), trained_seconds=8.0)
+    assert "8 seconds" in long.requests[0].description and long.prompt.timing.tolist() == [[0.0, 40.0, 0.0]]
     assert planned(calm, text="A waltz.", task=Task.MUSIC).prompt.timing.tolist() == [[0.0, 0.0, 0.0]]
     assert planned(calm, text="Play at 84 BPM.", task=Task.SPEECH, duration=1.0).prompt.timing.tolist() == [[0.0, 0.0, 0.0]]
 

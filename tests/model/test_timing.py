@@ -7,7 +7,11 @@ import math
 
 import pytest
 import torch
+from safetensors.torch import save
 
+from calm.audio import write_bytes
+from calm.errors import CheckpointError
+from calm.model.checkpoint import load_into
 from calm.model.timing import PERIODS, Timing
 from calm.sequence import Rows, block_rows, prefix_rows
 from tests.factory import tiny_batch, tiny_generator, tiny_prompt
@@ -55,6 +59,24 @@ def test_before_it_has_learned_it_changes_nothing(model):
     torch.testing.assert_close(with_it, without, **TOLERANCE)
 
 
+@pytest.mark.parametrize("model", MODELS)
+def test_a_sliding_history_leaves_the_moments_as_they_are(model):
+    root = with_timing(model)
+    root.config = dataclasses.replace(root.config, num_history_blocks=2)
+    prompt, targets = told(root, [1], timing=[(90.0, 0.05, 0.0)]), targets_of(root, [1], block_size=2, num_blocks=5)
+    for actual, expected in zip(cached(root, prompt, targets), parallel(root, prompt, targets), strict=True):
+        torch.testing.assert_close(actual, expected, **TOLERANCE)
+
+
+def test_weights_without_timing_go_on_in_a_model_with_it(tmp_path):
+    plain, later = tiny_generator("head_flow"), tiny_generator("head_flow", seed=1, timing=True)
+    write_bytes(tmp_path / "model.safetensors", save({k: v.contiguous() for k, v in plain.state_dict().items()}))
+    load_into(later, tmp_path, may_lack=("timing.",))
+    with pytest.raises(CheckpointError, match="timing"):
+        load_into(tiny_generator("head_flow", timing=True), tmp_path)
+    assert torch.equal(later.null_text, plain.null_text)
+
+
 def test_joined_branches_have_each_their_own_moment():
     root = with_timing("ar_flow")
     prompts = [told(root, [task], timing=[(tempo, 0.4, 0.0)]) for task, tempo in ((1, 80.0), (2, 131.0))]
@@ -95,6 +117,13 @@ def test_sinusoids_turn_once_in_their_number_of_beats():
         period = beats * 60 / 120 / 0.05
         expected = torch.cos(2 * math.pi * torch.arange(100) / period)
         torch.testing.assert_close(features[:, index], expected, rtol=0, atol=1e-3)
+
+
+def test_a_row_in_the_middle_of_hours_is_told_what_a_row_of_the_training_was_told():
+    timing = Timing(2, frame_seconds=0.08)
+    middle = timing.features(torch.tensor([[200_000]]), torch.tensor([[0.0, 36_000.0, 0.0]]))
+    trained = timing.features(torch.tensor([[100]]), torch.tensor([[0.0, 16.0, 0.0]]))
+    torch.testing.assert_close(middle, trained, rtol=0, atol=1e-6)
 
 
 def test_far_from_start_and_end_every_moment_is_the_same_for_hours():
