@@ -145,3 +145,9 @@ def test_random_weights_are_no_teacher():
 def test_numbers_of_steps_must_lie_on_the_grid_of_the_teacher():
     with pytest.raises(ConfigError, match=r"divide num_teacher_steps \(8\)"):
         load_config([*TINY, *AVERAGES, "objective=mean_flow", "objective.num_steps=[1,3]"])
+
+
+def test_a_history_of_its_own_is_refused_where_the_head_learns_averages():
+    words = [*TINY, *AVERAGES, "objective=mean_flow", "model.own_history_probability=0.5"]
+    with pytest.raises(ConfigError, match="own_history_probability"):
+        build_model(load_config(words))
