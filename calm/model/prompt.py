@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from calm.model.timing import PASSED, SECONDS
+from calm.model.timing import SECONDS, TEMPO
 
 __all__ = ["Prompt"]
 
@@ -53,7 +53,7 @@ class Prompt:
         return dataclasses.replace(
             self,
             num_text=self.num_text.masked_fill(text, 0),
-            timing=self.timing.masked_fill(text[:, None] & self._told, 0.0),
+            timing=_unknown(self.timing, TEMPO, SECONDS, where=text),
             num_reference=self.num_reference.masked_fill(reference, 0),
         )
 
@@ -64,13 +64,7 @@ class Prompt:
 
     def drop_seconds(self, where: Tensor) -> Prompt:
         """Leave the length open where the bool mask [B] says so: a clip may be asked for that has none."""
-        seconds = torch.arange(3, device=where.device) == SECONDS
-        return dataclasses.replace(self, timing=self.timing.masked_fill(where[:, None] & seconds, 0.0))
-
-    @property
-    def _told(self) -> Tensor:
-        """The columns of ``timing`` that say what is asked for."""
-        return torch.arange(3, device=self.task.device) != PASSED
+        return dataclasses.replace(self, timing=_unknown(self.timing, SECONDS, where=where))
 
     @staticmethod
     def stack(first: Prompt, second: Prompt) -> Prompt:
@@ -85,3 +79,11 @@ class Prompt:
         return Prompt(
             **{f.name: join(getattr(first, f.name), getattr(second, f.name)) for f in dataclasses.fields(Prompt)}
         )
+
+
+def _unknown(timing: Tensor, *columns: int, where: Tensor) -> Tensor:
+    """A timing [B, 3] whose ``columns`` are not known where the bool mask [B] says so."""
+    timing = timing.clone()
+    for column in columns:
+        timing[:, column] = timing[:, column].masked_fill(where, 0.0)
+    return timing

@@ -61,6 +61,15 @@ def cached(
     return torch.cat(velocities, dim=2), torch.cat(stops, dim=1)
 
 
+def assert_cached_equals_parallel(
+    root: Generator, prompt: Prompt, targets: Targets, *, history_time: float = 1.0
+) -> None:
+    """Velocities and stop logits, block by block and all at once."""
+    found = cached(root, prompt, targets, history_time=history_time)
+    for actual, expected in zip(found, parallel(root, prompt, targets, history_time=history_time), strict=True):
+        torch.testing.assert_close(actual, expected, **TOLERANCE)
+
+
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("block_size", range(1, 17))
 @pytest.mark.parametrize("num_reference", [0, 5], ids=["no-reference", "partial-reference-block"])
@@ -68,8 +77,7 @@ def test_cached_generation_equals_the_parallel_forward(model, block_size, num_re
     root = tiny_generator(model).double()
     prompt = tiny_prompt(root, [0], num_text=[7], num_reference=[num_reference])
     targets = targets_of(root, [0], block_size=block_size, num_blocks=3)
-    for actual, expected in zip(cached(root, prompt, targets), parallel(root, prompt, targets), strict=True):
-        torch.testing.assert_close(actual, expected, **TOLERANCE)
+    assert_cached_equals_parallel(root, prompt, targets)
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -77,9 +85,8 @@ def test_a_history_that_is_said_to_be_noised_is_the_same_in_the_cache(model):
     root = tiny_generator(model).double()
     prompt = tiny_prompt(root, [0], num_text=[7], num_reference=[5])
     targets = targets_of(root, [0], block_size=2, num_blocks=4)
+    assert_cached_equals_parallel(root, prompt, targets, history_time=0.6)
     found = cached(root, prompt, targets, history_time=0.6)
-    for actual, expected in zip(found, parallel(root, prompt, targets, history_time=0.6), strict=True):
-        torch.testing.assert_close(actual, expected, **TOLERANCE)
     assert not torch.allclose(found[0][:, :, 2:], cached(root, prompt, targets)[0][:, :, 2:])
 
 
@@ -89,8 +96,7 @@ def test_a_trained_sliding_history_is_the_same_in_the_ring_cache(model, history)
     root = tiny_generator(model, num_history_blocks=history).double()
     prompt = tiny_prompt(root, [0, 1], num_text=[7, 3], num_reference=[2, 0])
     targets = targets_of(root, [0, 1], block_size=3, num_blocks=7)
-    for actual, expected in zip(cached(root, prompt, targets), parallel(root, prompt, targets), strict=True):
-        torch.testing.assert_close(actual, expected, **TOLERANCE)
+    assert_cached_equals_parallel(root, prompt, targets)
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -172,5 +178,4 @@ def test_positions_beside_the_words_are_the_same_in_the_cache(model):
     prompt = tiny_prompt(root, [0, 1], num_text=[7, 3], num_reference=[5, 0])
     root.tokenizer.first_spoken_id = int(prompt.text[0, 2])
     targets = targets_of(root, [0, 1], block_size=4, num_blocks=3)
-    for actual, expected in zip(cached(root, prompt, targets), parallel(root, prompt, targets), strict=True):
-        torch.testing.assert_close(actual, expected, **TOLERANCE)
+    assert_cached_equals_parallel(root, prompt, targets)

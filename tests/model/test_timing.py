@@ -15,7 +15,7 @@ from calm.model.checkpoint import load_into
 from calm.model.timing import PERIODS, Timing
 from calm.sequence import Rows, block_rows, prefix_rows
 from tests.factory import tiny_batch, tiny_generator, tiny_prompt
-from tests.model.test_identities import TOLERANCE, cached, parallel, targets_of
+from tests.model.test_identities import TOLERANCE, assert_cached_equals_parallel, parallel, targets_of
 
 MODELS = ["ar_flow", "head_flow"]
 
@@ -34,8 +34,7 @@ def test_generation_is_told_what_training_was_told(model):
     root = with_timing(model)
     prompt = told(root, [0, 1], timing=[(90.0, 0.02, 0.0), (0.0, 0.05, 0.0)])
     targets = targets_of(root, [0, 1], block_size=3, num_blocks=4)
-    for actual, expected in zip(cached(root, prompt, targets), parallel(root, prompt, targets), strict=True):
-        torch.testing.assert_close(actual, expected, **TOLERANCE)
+    assert_cached_equals_parallel(root, prompt, targets)
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -64,8 +63,7 @@ def test_a_sliding_history_leaves_the_moments_as_they_are(model):
     root = with_timing(model)
     root.config = dataclasses.replace(root.config, num_history_blocks=2)
     prompt, targets = told(root, [1], timing=[(90.0, 0.05, 0.0)]), targets_of(root, [1], block_size=2, num_blocks=5)
-    for actual, expected in zip(cached(root, prompt, targets), parallel(root, prompt, targets), strict=True):
-        torch.testing.assert_close(actual, expected, **TOLERANCE)
+    assert_cached_equals_parallel(root, prompt, targets)
 
 
 def test_weights_without_timing_go_on_in_a_model_with_it(tmp_path):
