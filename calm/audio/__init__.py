@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from calm.audio.files import write_bytes, write_together
 from calm.audio.formats import format_of
-from calm.audio.io import AudioInfo, encode, info, read, read_provenance, write
+from calm.audio.io import AudioInfo, encode, info, read, read_provenance, reckoned_tag_frames, write
 from calm.audio.pcm import to_pcm
 from calm.audio.provenance import Provenance
 from calm.audio.transforms import (
@@ -31,6 +31,7 @@ __all__ = [
     "peak_normalize",
     "read",
     "read_provenance",
+    "reckoned_tag_frames",
     "resample",
     "set_level",
     "to_channels",

@@ -22,7 +22,7 @@ from calm.audio.provenance import Provenance
 from calm.errors import CalmError, DataError, InputError, did_you_mean
 from calm.types import Waveform
 
-__all__ = ["AudioInfo", "encode", "info", "read", "read_provenance", "write"]
+__all__ = ["AudioInfo", "encode", "info", "read", "read_provenance", "reckoned_tag_frames", "write"]
 
 Source = str | os.PathLike[str] | bytes
 
@@ -38,6 +38,8 @@ MIN_SAMPLE_RATE, MAX_SAMPLE_RATE, MAX_CHANNELS = 1_000, 768_000, 32
 BLOCK_FRAMES = 1 << 16
 # Programs that stream a WAV into a pipe do not know its length and write about 2^31 or 2^32 instead.
 UNKNOWN_WAV_LENGTH = 0x7FFF_0000
+# how libsndfile's log tells of it, for WAV, AIFF, AU and W64
+_SHORTENED = r"^\s*(?:data|SSND|Data Size|riff)\s*: (\d+) \(should be (\d+)\)"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,8 +216,8 @@ def _checked_header(file: soundfile.SoundFile, name: object) -> AudioInfo:
         raise DataError(f"The audio has {header.channels} channels", where=name, allowed=f"1 to {MAX_CHANNELS}")
     if header.frames <= 0:
         raise DataError("The audio is empty: 0 frames", where=name, hint="leave the file out or render it again")
-    # libsndfile quietly shortens a WAV whose data chunk is longer than the file, and notes it in its log.
-    shortened = re.search(r"^\s*data\s*: (\d+) \(should be (\d+)\)", file.extra_info, flags=re.MULTILINE)
+    # libsndfile quietly shortens a file whose chunk of audio is longer than the file, and notes it in its log.
+    shortened = re.search(_SHORTENED, file.extra_info, flags=re.MULTILINE)
     if shortened and int(shortened[2]) < int(shortened[1]) < UNKNOWN_WAV_LENGTH:
         raise DataError(
             f"The audio is cut short: {shortened[2]} of {shortened[1]} bytes are there",
@@ -230,7 +232,7 @@ def _decode(file: soundfile.SoundFile, *, start: int, frames: int, name: object)
     if start:
         file.seek(start)
     blocks: list[np.ndarray] = []
-    missing, tolerated = frames, _reckoned_tag_frames(file)
+    missing, tolerated = frames, reckoned_tag_frames(file)
     while missing > 0:
         block = file.read(min(BLOCK_FRAMES, missing), dtype="float32", always_2d=True)
         if len(block) == 0 and blocks and missing <= tolerated:
@@ -246,7 +248,7 @@ def _decode(file: soundfile.SoundFile, *, start: int, frames: int, name: object)
     return np.concatenate(blocks)
 
 
-def _reckoned_tag_frames(file: soundfile.SoundFile) -> int:
+def reckoned_tag_frames(file: soundfile.SoundFile) -> int:
     """Frames that an MP3 may lack: without a table, its length is reckoned from all bytes, the leading tag among them."""
     tag = re.search(r"ID3v2\S* header length :\s*(\d+)", file.extra_info)
     rate = re.search(r"bitrate\s*: (\d+) kbps", file.extra_info)

@@ -32,15 +32,17 @@ def find_folder(path: str, *, with_weights: bool = True, download: bool = True) 
     from huggingface_hub import snapshot_download
 
     patterns = list(FILES if with_weights else FILES[:2])
-    reason: Exception | None = None
+    reason = ""
     for is_local in (True, False) if download else (True,):
         try:
             found = Path(snapshot_download(path, allow_patterns=patterns, local_files_only=is_local))
-            if all(any(found.glob(pattern)) for pattern in patterns):
+            missing = [pattern for pattern in patterns if not any(found.glob(pattern))]
+            if not missing:
                 return found
+            reason = f"its download has no {', '.join(missing)}"
         except Exception as error:  # the hub client raises errors of many kinds where there is no network
-            reason = error
-    said = "is not on this disk" if not download else f"is not on this disk and could not be downloaded ({type(reason).__name__})"
+            reason = f"it could not be downloaded ({type(error).__name__})"
+    said = f"is not on this disk, and {reason}" if download else "is not on this disk"
     raise CheckpointError(
         f"The model '{path}' {said}",
         where="backbone.path",

@@ -30,7 +30,7 @@ def evaluate(
     baseline: Annotated[
         list[str] | None, typer.Option("--baseline", help="A system of `calm components baseline` that makes the audio.")
     ] = None,
-    reconstruct: Annotated[str | None, typer.Option(help="Model whose VAE encodes and decodes the originals.")] = None,
+    reconstruct: Annotated[str | None, typer.Option(help="Model, or VAE alone, that encodes and decodes the originals.")] = None,
     originals: Annotated[bool, typer.Option(help="Judge the manifest's own recordings as well.")] = True,
     metric: Annotated[
         list[str] | None, typer.Option("--metric", help="See `calm components metric`; by default those without downloads.")

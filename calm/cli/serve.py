@@ -117,7 +117,8 @@ def _keys(file: Path | None) -> tuple[str, ...]:
 def _allowed(names: list[str] | None, host: str) -> tuple[str, ...]:
     local = ("localhost", "127.0.0.1", "[::1]")
     if names:
-        return tuple(name.lower() for name in names)
+        # Health checks and the proxy of this machine ask by these, and no page can take them for its own name.
+        return tuple(dict.fromkeys([*(name.lower() for name in names), *local]))
     return local if host in ("localhost", "127.0.0.1", "::1") else ("*",)
 
 

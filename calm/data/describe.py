@@ -9,13 +9,11 @@ from typing import NamedTuple
 import numpy as np
 
 from calm.data.examples import Example
+from calm.data.schema import MAX_CHARACTERS
 from calm.text import Describer, Tokenizer, named_tempo, normalize
 from calm.types import Sample, Task
 
 __all__ = ["Description", "DescriptionEncoder", "no_text"]
-
-# A transcript longer than this is a mistake in the manifest, not something to read aloud.
-MAX_CHARACTERS = 20_000
 
 
 class Description(NamedTuple):

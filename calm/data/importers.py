@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from calm.data.layouts import LAYOUTS, LeftOut, ManifestEntry, read_layout, recognise
 from calm.data.layouts.base import read_table, read_text
+from calm.data.schema import MAX_CHARACTERS
 from calm.errors import DataError, InputError, did_you_mean
 from calm.text.phrases import MAX_VOICE_CHARS
 from calm.types import TASKS, Task
@@ -195,6 +196,9 @@ def _entry(row: dict[str, Any], *, root: Path, default: Task | None, where: str,
     if "\0" in name:
         raise DataError(f"The audio file {name!r} holds a zero character, which no path can", where=where)
     text = _take(row, TEXT_COLUMNS, where, "has no text")
+    if len(text) > MAX_CHARACTERS:
+        allowed = f"at most {MAX_CHARACTERS:,} characters"
+        raise DataError(f"The text has {len(text):,} characters", where=where, allowed=allowed, hint="cut the recording by sentences")
     task = _task(row.pop("task", None), default, where)
     if task is Task.SPEECH and not any(character.isalnum() for character in text):
         raise DataError(f"The transcript {text!r} has no letter and no digit", where=where)

@@ -118,7 +118,7 @@ def read_index(shard: Path) -> ShardIndex:
     if not path.is_file():
         raise DataError("The shard has no index", where=path, hint=_again(shard))
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8").rstrip("\n").split("\n")
         header = json.loads(lines[0])
         if header["format"] != FORMAT or header["version"] != VERSION:
             raise ValueError(f"not {FORMAT} version {VERSION}")

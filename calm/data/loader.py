@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
+import signal
+import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -65,8 +69,30 @@ class _Loader(DataLoader):
 def build_loader(dataset: IterableDataset, *, num_workers: int) -> DataLoader[Any]:
     """Return a loader of finished batches. Its workers take turns, so batches keep the dataset's order."""
     return _Loader(
-        dataset, batch_size=None, num_workers=num_workers, timeout=TIMEOUT_SECONDS if num_workers else 0
+        dataset,
+        batch_size=None,
+        num_workers=num_workers,
+        timeout=TIMEOUT_SECONDS if num_workers else 0,
+        worker_init_fn=_leave_signals,
     )
+
+
+def _leave_signals(worker: int) -> None:
+    """A terminal and a scheduler signal all processes; the first decides, and still needs batches to come to a good end.
+
+    So a worker minds SIGTERM of its parent alone, who sends it to what is left at its own end.
+    """
+    for number in (signal.SIGINT, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)
+    if hasattr(signal, "sigwaitinfo"):  # macOS has none, and no handler is told the sender
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        threading.Thread(target=_end_with, args=(multiprocessing.parent_process().pid,), daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != parent:
+        pass
+    os._exit(0)
 
 
 def _worker() -> tuple[int, int]:

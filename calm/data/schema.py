@@ -8,9 +8,11 @@ from typing import Any
 from calm.errors import DataError
 from calm.types import TASKS, Latents, Sample, Task, Waveform
 
-__all__ = ["MAX_JSON_BYTES", "SCHEMA", "parse_record", "text_of", "to_sample", "violations"]
+__all__ = ["MAX_CHARACTERS", "MAX_JSON_BYTES", "SCHEMA", "parse_record", "text_of", "to_sample", "violations"]
 
 MAX_JSON_BYTES = 1 << 20
+#: a longer text is a mistake in the manifest, not something to read aloud
+MAX_CHARACTERS = 20_000
 
 SCHEMA: dict[str, Any] = {
     "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -21,8 +23,13 @@ SCHEMA: dict[str, Any] = {
     "anyOf": [{"required": ["text"]}, {"required": ["caption"]}],
     "properties": {
         "task": {"type": "string", "enum": [str(task) for task in TASKS]},
-        "text": {"type": "string", "minLength": 1, "description": "Transcript of speech, verbatim."},
-        "caption": {"type": "string", "minLength": 1, "description": "What is heard in a sound or a piece of music."},
+        "text": {"type": "string", "minLength": 1, "maxLength": MAX_CHARACTERS, "description": "Transcript of speech, verbatim."},
+        "caption": {
+            "type": "string",
+            "minLength": 1,
+            "maxLength": MAX_CHARACTERS,
+            "description": "What is heard in a sound or a piece of music.",
+        },
         "duration": {"type": "number", "exclusiveMinimum": 0, "description": "Length in seconds."},
         "sample_rate": {"type": "integer", "minimum": 1, "description": "Hz, as stored in the audio file."},
         "channels": {"type": "integer", "minimum": 1, "description": "Audio channels, as stored."},
@@ -77,6 +84,8 @@ def violations(value: Any, schema: dict[str, Any] = SCHEMA, *, name: str = "") -
         found.append(f"{label} is {value!r}, allowed: {', '.join(schema['enum'])}")
     if isinstance(value, str) and len(value.strip()) < schema.get("minLength", 0):
         found.append(f"{label} is empty or too short")
+    if isinstance(value, str) and len(value) > schema.get("maxLength", len(value)):
+        found.append(f"{label} has {len(value):,} characters, allowed: at most {schema['maxLength']:,}")
     if "minimum" in schema and value < schema["minimum"]:
         found.append(f"{label} is {value}, must be at least {schema['minimum']}")
     if "exclusiveMinimum" in schema and value <= schema["exclusiveMinimum"]:

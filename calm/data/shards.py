@@ -15,6 +15,7 @@ from calm import audio
 from calm.data.index import Clip, ShardIndex, load_index
 from calm.data.latents import LATENT_EXTENSION, LatentFormat, excerpt, read_npy
 from calm.data.schema import parse_record, to_sample
+from calm.data.transcode import MAX_SECONDS
 from calm.errors import DataError
 from calm.types import TASKS, Sample, Task
 
@@ -108,7 +109,9 @@ class ShardSet:
             means = read_npy(data, record, where=where)
             content = excerpt(means, record, start_seconds=start_seconds, max_seconds=max_seconds)
         else:
-            content = audio.read(data, start_seconds=start_seconds, max_seconds=max_seconds, where=where)
+            content = audio.read(
+                data, start_seconds=start_seconds, max_seconds=max_seconds, cap_seconds=MAX_SECONDS, where=where
+            )
         return to_sample(record, content=content, key=clip.key, shard=path.name)
 
     def audio_bytes(self, row: int) -> bytes:

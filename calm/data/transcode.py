@@ -48,8 +48,6 @@ def verify_audio(data: bytes, where: object) -> audio.AudioInfo:
         frames += len(block)
         if not np.isfinite(block).all():
             raise DataError(f"The audio holds a value that is not finite before frame {frames}", where=where)
-    if frames != header.frames:
-        raise DataError(f"The audio is cut short: {frames:,} of {header.frames:,} frames are there", where=where)
     return header
 
 
@@ -82,11 +80,17 @@ def to_flac(path: Path, *, where: object) -> FlacClip:
 
 
 def _blocks(source: Path | io.BytesIO, where: object):
+    """Decode block by block; raises DataError where the file ends before its header says."""
     # float64 holds 24-bit integers exactly, so PCM passes through unchanged.
     try:
         with soundfile.SoundFile(source) as file:
+            missing = file.frames
             while len(block := file.read(1 << 16, dtype="float64", always_2d=True)):
+                missing -= len(block)
                 yield block
+            if missing > audio.reckoned_tag_frames(file):
+                there = f"{file.frames - missing:,} of {file.frames:,} frames are there"
+                raise DataError(f"The audio is cut short: {there}", where=where, hint="copy or convert it again")
     except (soundfile.LibsndfileError, RuntimeError) as error:
         reason = getattr(error, "error_string", "") or error
         raise DataError(f"The audio cannot be decoded ({reason})", where=where, hint="copy or convert it again") from error

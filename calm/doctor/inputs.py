@@ -8,6 +8,7 @@ from calm.data.shards import find_shards
 from calm.doctor.case import Case
 from calm.doctor.finding import Finding, Level
 from calm.errors import ConfigError
+from calm.types import Task
 
 __all__ = ["check_inputs"]
 
@@ -25,6 +26,7 @@ def check_inputs(case: Case) -> Iterator[Finding]:
         yield Finding(level=Level.WARNING, what="Nothing is validated on", where="data.validation", hint=hint)
     yield from _batch(case)
     yield from _for_workers(case)
+    yield from _cut_speech(case)
 
 
 def _batch(case: Case) -> Iterator[Finding]:
@@ -66,4 +68,20 @@ def _for_workers(case: Case) -> Iterator[Finding]:
             where="data.train",
             value=value,
             hint="" if count >= readers else "pack into more shards, or lower data.num_workers: readers share shards",
+        )
+
+
+def _cut_speech(case: Case) -> Iterator[Finding]:
+    """A transcript is never cut: of a clip that is, the model learns to leave out the end of what it is to say."""
+    if case.generator is None or case.train is None:
+        return
+    most, rows = case.config.data.max_seconds, case.train.by_task[Task.SPEECH]
+    longer = sum(case.train.rows[row].clip.seconds > most for row in rows)
+    if longer:
+        yield Finding(
+            level=Level.WARNING,
+            what="Spoken clips are cut at their end, but keep all their words",
+            where="data.max_seconds",
+            value=f"{longer} of {len(rows)} are longer than {most:g} s",
+            hint="split these recordings by sentences, or raise data.max_seconds",
         )

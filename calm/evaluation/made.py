@@ -17,6 +17,7 @@ from calm.evaluation.processes import barrier, place
 from calm.evaluation.systems import System, find_system
 from calm.generation import AudioCALM
 from calm.model.shipped import find_model
+from calm.model.trained_vae import load_vae
 from calm.scorers.hub import hash_of
 
 __all__ = ["RECONSTRUCTION", "baseline_systems", "made_systems", "model_names"]
@@ -58,7 +59,7 @@ def made_systems(
         source = {"kind": RECONSTRUCTION, "of": Path(vae_of).name, **_weights(folder)}
         place_of = claim(out / "audio" / RECONSTRUCTION, source)
         barrier()
-        vae = AudioCALM.from_pretrained(folder, device=device).model.vae
+        vae = load_vae(folder).to(device)
         with progress_bars() as advance:
             failed[RECONSTRUCTION] = reconstruct_clips(
                 vae, manifest, place_of, advance=lambda finished, total: advance(RECONSTRUCTION, finished, total)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,6 +31,8 @@ DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch
 LARGEST_CHANGE, LARGEST_ROUNDING = 0.1, 2.0**-8
 #: rows of the random input
 NUM_TEXT, NUM_REFERENCE, NUM_FRAMES = 16, 4, 8
+#: between sources; those within the braces of a source do not part it
+_COMMA = r",(?![^{]*})"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,8 +130,8 @@ def _relocated(config: RunConfig, *, name: str) -> RunConfig:
     """The configuration under another name, without paths that mean something on one machine only."""
 
     def local(spec: str | None) -> str | None:
-        parts = [Path(part.strip()) for part in spec.split(",")] if spec else []
-        return ",".join(part.name if part.is_absolute() else str(part) for part in parts) or None
+        parts = [part.strip() for part in re.split(_COMMA, spec)] if spec else []
+        return ",".join(Path(part).name if Path(part).is_absolute() else part for part in parts) or None
 
     sources = tuple(dataclasses.replace(source, urls=local(source.urls)) for source in config.data.sources)
     paths = {"train": local(config.data.train), "validation": local(config.data.validation), "sources": sources}

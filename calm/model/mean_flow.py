@@ -90,6 +90,9 @@ class MeanFlow(Objective):
         model.requires_grad_(False)
         model.head.requires_grad_(True)
 
+    def taken(self) -> dict[str, Tensor]:
+        return self.teacher.state_dict()
+
     def terms(
         self, model: HeadFlow, prompt: Prompt, targets: Targets, *, history: Tensor, history_time: Tensor
     ) -> FlowTerms:

@@ -27,6 +27,10 @@ class Objective:
         Raises ConfigError where the model cannot be trained so.
         """
 
+    def taken(self) -> dict[str, Tensor]:
+        """Return the weights that ``begin`` has taken and no checkpoint holds: a resumed run needs the same."""
+        return {}
+
     @abstractmethod
     def terms(
         self, model: Generator, prompt: Prompt, targets: Targets, *, history: Tensor, history_time: Tensor

@@ -90,7 +90,10 @@ class VAEStage(Part):
     def start_from(self, batches: Iterable[Batch]) -> None:
         """Let the VAE fit what it starts from to crops of ``batches``, where it has such a start."""
         if hasattr(self.vae, "start_from"):
-            self.vae.start_from(torch.cat([self.crop(batch) for batch in batches]))
+            crops = [self.crop(batch) for batch in batches]
+            # Whole clips differ in length. They are cut, not padded: silence would be taken for what the data are like.
+            shortest = min(crop.shape[-1] for crop in crops)
+            self.vae.start_from(torch.cat([crop[..., :shortest] for crop in crops]))
 
     def losses(self, batch: Batch) -> Mapping[str, Tensor]:
         """Return ``loss`` and its parts: stft, mel, kl and, while they are active, those of the adversary."""

@@ -46,6 +46,7 @@ from calm.training.scores import SampleScores
 from calm.training.sharding import full_state
 from calm.training.status import failures_noted, note_status
 from calm.training.steps import SeedBatches, step_of
+from calm.training.teacher import SameTeacher
 from calm.training.trainer import build_trainer, device_type, engine_of, quiet_lightning
 from calm.training.validation import ValidationByTask
 from calm.types import Batch, Task, Waveform
@@ -177,6 +178,8 @@ def _build_callbacks(root: Part, config: RunConfig, ema: EMA, *, progress: bool)
     callbacks += [NonFiniteGuard(), ema, ReturnFreedMemory()]
     if config.lora is not None and config.lora.name != "none":
         callbacks.append(AdapterCheckpoints(root))
+    if hasattr(root, "objective") and (taken := root.objective.taken()):
+        callbacks.append(SameTeacher(taken))
     if hasattr(root, "errors_by_noise"):
         callbacks.append(ValidationByTask(num_bins=settings.num_noise_bins, seed=config.seed))
     if progress:

@@ -60,22 +60,42 @@ def write_sharded(path: Path, *, tensors: dict[str, Tensor], run: dict[str, Any]
     """
     partial, final = (path.with_name(f".{path.name}.{token}{end}") for end in (".part", ""))
     try:
-        if first:
-            partial.mkdir(parents=True)
-            torch.save(run, partial / RUN)
-        torch.distributed.barrier()
+        _by_the_first(lambda: _begin(partial, run), first=first)
         dcp.save(tensors, checkpoint_id=partial)
-        if first:
-            partial.replace(final)
-            _point(path, final)
+        _by_the_first(lambda: _publish(partial, final, path), first=first)
     except (OSError, RuntimeError, dcp.CheckpointException) as error:
         if first:
             shutil.rmtree(partial, ignore_errors=True)
+            if not (path.is_symlink() and path.readlink().name == final.name):
+                shutil.rmtree(final, ignore_errors=True)
         raise CheckpointError(
             f"The checkpoint could not be written ({str(error).splitlines()[0]})",
             where=path,
             hint="the previous checkpoint is untouched: free some space, then resume with ckpt_path=last",
         ) from error
+
+
+def _by_the_first(act: Callable[[], None], *, first: bool) -> None:
+    """Let the first rank act; where it fails, every rank raises. A rank left out would wait for it, or go on alone."""
+    told: list[str | None] = [None]
+    if first:
+        try:
+            act()
+        except (OSError, RuntimeError) as error:
+            told = [str(error) or type(error).__name__]
+    torch.distributed.broadcast_object_list(told, src=0)
+    if told[0] is not None:
+        raise OSError(told[0])
+
+
+def _begin(partial: Path, run: dict[str, Any]) -> None:
+    partial.mkdir(parents=True)
+    torch.save(run, partial / RUN)
+
+
+def _publish(partial: Path, final: Path, link: Path) -> None:
+    partial.replace(final)
+    _point(link, final)
 
 
 def read_sharded(path: Path, *, templates: Callable[[Mapping[str, Tensor]], dict[str, Tensor]]) -> dict[str, Any]:

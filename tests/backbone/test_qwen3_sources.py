@@ -9,6 +9,7 @@ import torch
 import transformers
 from tokenizers import Tokenizer, models
 
+from calm.backbone.hub import find_folder
 from calm.backbone.qwen3_sizes import PUBLISHED
 from calm.errors import CheckpointError
 from calm.registry import build
@@ -150,3 +151,11 @@ def test_published_sizes_need_no_files_and_are_those_of_transformers_with_tied_e
         )
     assert {n: p.shape for n, p in ours.named_parameters()} == {n: p.shape for n, p in reference.model.named_parameters()}
     assert sum(p.numel() for p in ours.parameters()) == sum(p.numel() for p in reference.parameters()) == parameters
+
+
+def test_a_repository_without_a_tokenizer_is_told_from_a_network_that_fails(tmp_path, monkeypatch):
+    for name in ("config.json", "model.safetensors"):
+        (tmp_path / name).touch()
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *_, **__: str(tmp_path))
+    with pytest.raises(CheckpointError, match=r"no tokenizer\.json"):
+        find_folder(REPO)

@@ -11,6 +11,7 @@ from calm.cli import app
 from calm.config import load_config
 from calm.model.build import build_model
 from calm.model.checkpoint import save_pretrained
+from calm.model.export import _relocated
 
 HISTORY = """step,seconds,name,value
 20,8.0,train/loss,1.5
@@ -100,3 +101,8 @@ def test_a_calibrated_model_keeps_its_stop_threshold(run, here):
     assert done.exit_code == 0, done.output
     threshold = load_config_file(run / "export/config.yaml").sampler.stop_threshold
     assert f"stop_threshold {threshold:g}" in done.stdout and "8 clips" in done.stdout
+
+
+def test_the_record_of_the_data_keeps_urls_and_drops_folders_of_this_machine():
+    config = load_config(["experiment=tiny", "data.train='https://host/a-{000000..000009}.tar, /here/mine, b-{0,1}.tar'"])
+    assert _relocated(config, name="x").data.train == "https://host/a-{000000..000009}.tar,mine,b-{0,1}.tar"

@@ -10,7 +10,9 @@ import soundfile
 
 from calm.data.check import check
 from calm.data.pack import pack
+from calm.data.schema import violations
 from calm.data.shards import ShardSet
+from calm.data.transcode import to_flac
 from calm.errors import DataError, InputError
 from tests.data.clips import RATE, write_corpus, write_manifest
 
@@ -154,3 +156,37 @@ def test_real_recordings_are_packed_whole_and_check_clean(tmp_path):
     assert set(report.sample_rates) == {8000, 22050, 44100, 48000, 96000} and set(report.channels) == {1, 2}
     shards = ShardSet.open(tmp_path / "real")
     assert shards.read(shards.by_task["speech"][0]).text
+
+
+@pytest.mark.parametrize("form", ["mp3", "aiff", "au", "w64", "wav"])
+def test_a_source_that_was_cut_short_is_refused(tmp_path, form):
+    path = tmp_path / f"a.{form}"
+    soundfile.write(path, 0.1 * np.random.default_rng(0).standard_normal(8 * RATE), RATE, format=form.upper())
+    assert to_flac(path, where="line 1").info.frames == 8 * RATE
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(DataError, match="cut short"):
+        to_flac(path, where="line 1")
+
+
+def test_a_text_that_no_training_could_read_is_refused(tmp_path):
+    source = write_corpus(tmp_path / "source", num_speech=2)
+    write_manifest(source, [{"file_name": "speech_0.wav", "task": "speech", "text": "word " * 4001}])
+    with pytest.raises(DataError, match="20,005 characters"):
+        pack(source, tmp_path / "out")
+    assert any("maxLength" not in found and "20,001" in found for found in violations({"task": "sound", "caption": "a" * 20_001}))
+
+
+def test_names_and_words_may_hold_every_separator_of_lines(tmp_path):
+    source = write_corpus(tmp_path / "source", num_speech=2, num_sound=0, num_music=0)
+    odd = "Ann\u2028B\u0085C\x0cD"
+    write_manifest(source, [{"file_name": "speech_1.wav", "task": "speech", "text": odd, "speaker": odd}])
+    pack(source, tmp_path / "out")
+    shards = ShardSet.open(tmp_path / "out")
+    assert shards.rows[0].clip.speaker == odd and shards.read(0).text == odd
+
+
+def test_a_clip_of_more_than_an_hour_is_read_whole(tmp_path):
+    soundfile.write(tmp_path / "long.wav", np.zeros(3700 * 1000, np.int16), 1000)
+    write_manifest(tmp_path, [{"file_name": "long.wav", "task": "sound", "text": "Silence."}])
+    pack(tmp_path, tmp_path / "out")
+    assert ShardSet.open(tmp_path / "out").read(0).waveform.seconds == 3700

@@ -23,6 +23,7 @@ from calm.doctor.vae import check_vae
 from calm.doctor.versions import compare_versions, requirements
 from calm.model.trained_vae import load_vae, vae_hash
 from calm.training.latents import latent_encoder
+from calm.types import Task
 from tests.data.clips import make_shards
 from tests.factory import tiny_generator
 
@@ -115,6 +116,13 @@ def test_batch_shards_and_clips_must_suffice_for_the_ranks(case):
     assert not bad(check_inputs(case(stream, "data.num_workers=3")))
     (streamed,) = bad(check_inputs(case(stream, "data.num_workers=4")))
     assert streamed.level == Level.WARNING and "3 shards" in streamed.what
+
+
+def test_speech_that_is_cut_below_its_words_is_a_warning(case):
+    longest = max(case().seconds_of(Task.SPEECH))
+    found = bad(check_inputs(case(f"data.max_seconds={longest / 2}")))
+    assert [(finding.level, finding.where) for finding in found] == [(Level.WARNING, "data.max_seconds")]
+    assert "keep all their words" in found[0].what
 
 
 def test_devices_that_are_not_here_are_errors(case):

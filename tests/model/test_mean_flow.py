@@ -8,13 +8,14 @@ import pytest
 import torch
 
 from calm.config import load_config
-from calm.errors import ConfigError
+from calm.errors import CheckpointError, ConfigError
 from calm.model.build import build_model
 from calm.model.checkpoint import save_pretrained
 from calm.model.flow import Targets
 from calm.model.grid import time_grid
 from calm.model.mean_flow import MeanFlow, average_velocities, trajectory, unconditional, whole_steps
 from calm.registry import build
+from calm.training.teacher import SameTeacher
 from tests.factory import tiny_batch, tiny_generator
 
 TINY = ["model=head_flow", "vae=tiny", "backbone=tiny", "expert=speech_ffn"]
@@ -151,3 +152,14 @@ def test_a_history_of_its_own_is_refused_where_the_head_learns_averages():
     words = [*TINY, *AVERAGES, "objective=mean_flow", "model.own_history_probability=0.5"]
     with pytest.raises(ConfigError, match="own_history_probability"):
         build_model(load_config(words))
+
+
+def test_a_run_that_goes_on_must_have_the_teacher_that_it_began_with():
+    taken = learner().objective.taken()
+    began, same = SameTeacher(taken), SameTeacher(taken)
+    other = SameTeacher({name: tensor + 1 for name, tensor in taken.items()})
+    checkpoint = {}
+    began.on_save_checkpoint(None, None, checkpoint)
+    same.on_load_checkpoint(None, None, checkpoint)
+    with pytest.raises(CheckpointError, match="another teacher"):
+        other.on_load_checkpoint(None, None, checkpoint)

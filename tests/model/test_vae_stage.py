@@ -188,3 +188,9 @@ def test_a_frozen_vae_cannot_be_trained():
     vae = build("vae", {"name": "encodec", "weights": "random"})
     with pytest.raises(ConfigError, match="nothing to train"):
         build("model", STAGE, vae=vae, adversary=None)
+
+
+def test_a_stage_on_whole_clips_starts_from_batches_of_any_length():
+    root = stage(adversary=None, crop_seconds=None)
+    root.start_from([batch(samples=20 * HOP), batch(seed=1, samples=33 * HOP - 5)])
+    assert all(parameter.isfinite().all() for parameter in root.parameters())

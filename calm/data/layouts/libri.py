@@ -23,7 +23,7 @@ def read_librispeech(root: Path) -> Iterator[ManifestEntry | LeftOut]:
     """
     genders = _genders(root)
     for table in _files(root, SPEECH_ENDING):
-        for number, line in enumerate(read_text(table).splitlines(), start=1):
+        for number, line in enumerate(read_text(table).split("\n"), start=1):
             key, _, text = line.strip().partition(" ")
             if key:
                 where = f"{table}:{number}"
@@ -78,7 +78,7 @@ def _has(ending: str):
 def _genders(root: Path) -> dict[str, str]:
     """Return the reader's gender by number, from the table of readers in the folder or the one above; {} without one."""
     table = next((f / name for f in (root, root.resolve().parent) for name in SPEAKER_TABLES if (f / name).is_file()), None)
-    rows = [] if table is None else [re.split(r"\s*[|\t]\s*", line.strip()) for line in read_text(table).splitlines()]
+    rows = [] if table is None else [re.split(r"\s*[|\t]\s*", line.strip()) for line in read_text(table).split("\n")]
     return {row[0]: GENDERS[row[1]] for row in rows if len(row) > 1 and row[1] in GENDERS}
 
 

@@ -20,7 +20,7 @@ def read_ljspeech(root: Path) -> Iterator[ManifestEntry | LeftOut]:
     quoting. The speaker is named after the folder, because other sets of one speaker lie in the same way.
     """
     table = root / TABLE
-    for number, line in enumerate(read_text(table).splitlines(), start=1):
+    for number, line in enumerate(read_text(table).split("\n"), start=1):
         cells = [cell.strip() for cell in line.split("|")]
         if not any(cells):
             continue
