@@ -67,5 +67,5 @@ def check_what_came_out(folder, root):
 def test_the_experiments_build_the_model_that_they_start_from(experiment):
     config, mini = load_config([f"experiment={experiment}"]), load_config_of("mini")
     assert str(config.pretrained_ckpt_path) == "mini"
-    for part in ("model", "vae", "backbone", "head", "expert"):
+    for part in ("model", "vae", "backbone", "head", "expert", "sampler"):
         assert getattr(config, part) == getattr(mini, part)
