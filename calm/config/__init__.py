@@ -6,6 +6,7 @@ from calm.config.component import read_component, read_words
 from calm.config.compose import load_config, load_config_file
 from calm.config.dump import save_config, show, to_yaml
 from calm.config.schema import GROUPS, PARTS, SETTINGS, RunConfig
+from calm.config.sources import split_sources
 from calm.config.timeline import timeline
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "read_words",
     "save_config",
     "show",
+    "split_sources",
     "timeline",
     "to_yaml",
 ]

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from calm import audio
+from calm.config import split_sources
 from calm.data.examples import Example
 from calm.data.latents import LATENT_EXTENSION
 from calm.data.plan import generator
@@ -181,7 +182,7 @@ def _expand(spec: str) -> list[str]:
     from webdataset.shardlists import expand_source
 
     urls: list[str] = []
-    for part in (text.strip() for text in _split(spec)):
+    for part in split_sources(spec):
         scheme = urllib.parse.urlsplit(part).scheme
         if scheme in REMOTE_SCHEMES:
             urls += expand_source(part)
@@ -192,15 +193,3 @@ def _expand(spec: str) -> list[str]:
         else:
             urls += [str(path) for path in find_shards(part)]
     return urls
-
-
-def _split(spec: str) -> list[str]:
-    """Split at commas that are not inside braces."""
-    parts, depth = [""], 0
-    for character in spec:
-        depth += (character == "{") - (character == "}")
-        if character == "," and depth == 0:
-            parts.append("")
-        else:
-            parts[-1] += character
-    return parts

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from calm.config import RunConfig
+from calm.config import RunConfig, split_sources
 from calm.errors import CheckpointError, InputError
 from calm.model.build import check_same, load_pretrained
 from calm.model.checkpoint import WEIGHTS, save_pretrained
@@ -31,8 +30,6 @@ DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch
 LARGEST_CHANGE, LARGEST_ROUNDING = 0.1, 2.0**-8
 #: rows of the random input
 NUM_TEXT, NUM_REFERENCE, NUM_FRAMES = 16, 4, 8
-#: between sources; those within the braces of a source do not part it
-_COMMA = r",(?![^{]*})"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,7 +127,7 @@ def _relocated(config: RunConfig, *, name: str) -> RunConfig:
     """The configuration under another name, without paths that mean something on one machine only."""
 
     def local(spec: str | None) -> str | None:
-        parts = [part.strip() for part in re.split(_COMMA, spec)] if spec else []
+        parts = split_sources(spec)
         return ",".join(Path(part).name if Path(part).is_absolute() else part for part in parts) or None
 
     sources = tuple(dataclasses.replace(source, urls=local(source.urls)) for source in config.data.sources)

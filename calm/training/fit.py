@@ -24,12 +24,12 @@ from calm.model.generator import Generator
 from calm.model.trained_vae import vae_hash
 from calm.part import Part
 from calm.training.accumulation import ExactAccumulation
-from calm.training.adapters import AdapterCheckpoints
 from calm.training.beats import DONE
 from calm.training.checkpoints import Checkpoints
 from calm.training.config import CurriculumConfig, TrainerConfig
 from calm.training.curriculum import CurriculumCallback, longest_at, weights_at
 from calm.training.ema import EMA
+from calm.training.frozen import AdapterCheckpoints, SameTeacher
 from calm.training.guards import NonFiniteGuard
 from calm.training.heartbeat import Heartbeats
 from calm.training.history import History, KeepHistory, MissedValidation
@@ -46,7 +46,6 @@ from calm.training.scores import SampleScores
 from calm.training.sharding import full_state
 from calm.training.status import failures_noted, note_status
 from calm.training.steps import SeedBatches, step_of
-from calm.training.teacher import SameTeacher
 from calm.training.trainer import build_trainer, device_type, engine_of, quiet_lightning
 from calm.training.validation import ValidationByTask
 from calm.types import Batch, Task, Waveform

@@ -15,7 +15,7 @@ from calm.model.flow import Targets
 from calm.model.grid import time_grid
 from calm.model.mean_flow import MeanFlow, average_velocities, trajectory, unconditional, whole_steps
 from calm.registry import build
-from calm.training.teacher import SameTeacher
+from calm.training.frozen import SameTeacher
 from tests.factory import tiny_batch, tiny_generator
 
 TINY = ["model=head_flow", "vae=tiny", "backbone=tiny", "expert=speech_ffn"]
