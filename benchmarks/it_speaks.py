@@ -75,6 +75,8 @@ BARS = (
     Bar(name="music: exact duration", path="music.exact_duration", limit=1.0, sense="at least"),
     Bar(name="long speech: level drift, dB", path="long.speech.drift.level_db", limit=2.0, sense="within"),
     Bar(name="long speech: ended early", path="long.speech.ended_early", limit=0, sense="at most"),
+    Bar(name="long speech: stuck on one stretch", path="long.speech.stuck", limit=0, sense="at most",
+        beside="long.speech.stuck_originals"),
     Bar(name="long music: level drift, dB", path="long.music.drift.level_db", limit=2.0, sense="within"),
     Bar(name="streaming: RTF of speech", path="speed.speech.rtf", limit=0.5, sense="at most"),
     Bar(name="streaming: first audio, ms", path="speed.speech.first_audio_ms", limit=300, sense="at most"),

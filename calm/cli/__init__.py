@@ -11,6 +11,7 @@ import typer
 
 from calm.cli import (
     ablate,
+    average,
     calibrate,
     components,
     consent,
@@ -49,6 +50,7 @@ app.command()(generate.generate)
 app.command()(detect.detect)
 app.command()(serve.serve)
 app.command()(calibrate.calibrate)
+app.command()(average.average)
 app.command()(export.export)
 app.command()(export.models)
 app.command()(evaluate.evaluate)

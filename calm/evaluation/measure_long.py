@@ -8,10 +8,13 @@ from typing import Any
 
 import torch
 
+from calm.audio import resample, to_channels
 from calm.errors import DataError
 from calm.evaluation.drift import WINDOW_SECONDS, measure_drift
 from calm.evaluation.lists import load_clips, make_speech_list
+from calm.evaluation.reconstruction import latents_of
 from calm.evaluation.study import Study, consented
+from calm.generation.repetition import RepetitionGate
 from calm.types import Task, Waveform
 
 __all__ = ["LONG_SECONDS", "long_text", "measure_long"]
@@ -20,12 +23,15 @@ LONG_SECONDS = 180.0
 #: a long text is spoken sentence by sentence, in pieces of about the length that the model was trained on
 PIECE_CHARACTERS = 100
 MUSIC = "A calm piano piece."
+#: seconds between two questions to the repetition gate, about a block of `mini`; originals that are asked for comparison
+GATE_SECONDS, NUM_ORIGINALS = 0.32, 100
 
 
 def measure_long(study: Study, *, seconds: float = LONG_SECONDS) -> dict[str, Any]:
     """Drift of level, spectrum and latents from the first to the last 20 s; a clip that ended early says so.
 
-    Speech is a long text in one reference voice, piece after piece; music is one clip, whose history slides.
+    ``stuck`` is the share of moments at which the repetition gate, as the sampler has it, finds the same stretch
+    ``repetition_count`` times in a row; beside it the same of originals, since music repeats itself by right. Speech is a long text in one reference voice, piece after piece; music is one clip, whose history slides.
     """
     reference = consented(make_speech_list(study.corpus, split=study.split, size=1, seed=study.seed)[0].reference_audio)
     texts = long_text(study, seconds=seconds)
@@ -74,4 +80,21 @@ def _measure(study: Study, task: Task, streams: Iterable[Iterator[Waveform]], se
         "ended_early": clip.seconds < 0.5 * seconds,
         "window_seconds": window,
         "drift": measure_drift(clip, vae=study.model.model.vae, window_seconds=window),
+        "stuck": _stuck(study, [clip]),
+        "stuck_originals": _stuck(study, [item.audio() for item in study.clips(task)[:NUM_ORIGINALS]]),
     }
+
+
+@torch.no_grad()
+def _stuck(study: Study, clips: Iterable[Waveform]) -> float | None:
+    """Share of moments, over all clips, at which the repetition gate would end a clip; None without clips."""
+    vae, sampler = study.model.model.vae, study.model.sampler
+    told: list[bool] = []
+    for clip in clips:
+        gate = RepetitionGate(
+            vae.frame_rate, count=max(2, sampler.repetition_count), similarity=sampler.repetition_similarity
+        )
+        clip = to_channels(resample(clip, vae.sample_rate), vae.channels)
+        latents = latents_of(vae, clip.audio)[0].float().cpu()
+        told += [gate.push(part.numpy()) for part in latents.split(max(1, round(GATE_SECONDS * vae.frame_rate)))]
+    return sum(told) / len(told) if told else None

@@ -13,7 +13,7 @@ import torch
 
 from calm.evaluation.classifier import LABELS, Classifier
 from calm.evaluation.measure_clips import measure_music, measure_sound, prompt_of
-from calm.evaluation.measure_long import long_text, measure_long
+from calm.evaluation.measure_long import _stuck, long_text, measure_long
 from calm.evaluation.network import Listener
 from calm.evaluation.study import Study, as_json, consented, stamp_of
 from calm.evaluation.tempo import estimate_tempo, tempo_error
@@ -64,6 +64,15 @@ def test_long_speech_is_a_text_in_pieces_and_long_music_has_the_asked_length(stu
     assert found["speech"]["pieces"] == len(pieces) and found["speech"]["seconds"] > 0
     assert found["music"]["seconds"] == 1.5 and not found["music"]["ended_early"]
     assert math.isfinite(found["music"]["drift"].level_db)
+    assert 0 <= found["speech"]["stuck"] <= 1 and found["speech"]["stuck_originals"] is not None
+
+
+def test_a_clip_that_says_the_same_again_and_again_is_stuck_and_noise_is_not(study):
+    noise = torch.randn(1, 16_000, generator=torch.Generator().manual_seed(0)).mul(0.1)
+    swell = noise * torch.linspace(0, 1, 16_000)
+    stuck = Waveform(audio=swell.repeat(1, 6), sample_rate=16_000)
+    free = Waveform(audio=torch.randn(1, 96_000, generator=torch.Generator().manual_seed(1)).mul(0.1), sample_rate=16_000)
+    assert _stuck(study, [stuck]) > _stuck(study, [free]) == 0 and _stuck(study, []) is None
 
 
 def test_progress_is_told_and_remembered_values_are_made_once(study):
