@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -57,10 +58,18 @@ class FixedBatches(IterableDataset):
 
 
 class _Loader(DataLoader):
-    """Raises the errors that a dataset hands over."""
+    """Raises the errors that a dataset hands over, and counts the seconds for which its batches were waited for."""
+
+    waited_seconds = 0.0
 
     def __iter__(self) -> Iterator[Batch]:
-        for item in super().__iter__():
+        items = super().__iter__()
+        while True:
+            began = time.perf_counter()
+            item = next(items, None)
+            self.waited_seconds += time.perf_counter() - began
+            if item is None:
+                return
             if isinstance(item, CalmError):
                 raise item
             yield item

@@ -24,7 +24,7 @@ def measure_speech(study: Study) -> dict[str, Any]:
     """WER over originals, voice trials and length errors."""
     listening = Listening(study)
     trials = _Trials(study)
-    errors, ours, originals, similarities, lengths, reasons = [], [], [], [], [], Counter()
+    errors, ours, originals, similarities, others, lengths, reasons = [], [], [], [], [], [], Counter()
     for number, item in enumerate(study.each("speak in reference voices", listening.items)):
         reference = item.reference_audio
         clip = study.generate(item.target.text, Task.SPEECH, number=number, reference=consented(reference))
@@ -35,6 +35,7 @@ def measure_speech(study: Study) -> dict[str, Any]:
         ours.append(trials.won(voice, item, own=own))
         originals.append(trials.won(trials.embed(original), item, own=own))
         similarities.append(0.0 if voice is None else float(voice @ own))
+        others.append(0.0 if voice is None else trials.similarity_to_others(voice, item))
         lengths.append(abs(clip.seconds / original.seconds - 1))
         reasons[clip.finish_reason] += 1
     return {
@@ -43,6 +44,7 @@ def measure_speech(study: Study) -> dict[str, Any]:
         "nearest_to_own_originals": rate(originals),
         **({"nearest_to_own_relative": rate_ratio(ours, originals)} if any(originals) else {}),
         "sim_to_reference": mean(similarities),
+        "sim_to_others": mean(others),
         "length_error_median": median(lengths),
         "finish_reasons": dict(reasons),
         "described_voices": _described(study, listening),
@@ -66,6 +68,10 @@ class _Trials:
     def won(self, voice: Tensor | None, item: SpeechItem, *, own: Tensor) -> bool:
         others = {name: self._reference(name) for name in item.others}
         return voice is not None and nearest_to_own(voice, own="own", references={"own": own, **others})
+
+    def similarity_to_others(self, voice: Tensor, item: SpeechItem) -> float:
+        """Mean cosine with the references of the nine others."""
+        return sum(float(voice @ self._reference(name)) for name in item.others) / len(item.others)
 
     def _reference(self, name: str) -> Tensor:
         if name not in self._known:

@@ -28,6 +28,7 @@ from calm.training.beats import DONE
 from calm.training.checkpoints import Checkpoints
 from calm.training.config import CurriculumConfig, TrainerConfig
 from calm.training.curriculum import CurriculumCallback, longest_at, weights_at
+from calm.training.data_wait import DataWait
 from calm.training.ema import EMA
 from calm.training.frozen import AdapterCheckpoints, SameTeacher
 from calm.training.guards import NonFiniteGuard
@@ -174,7 +175,7 @@ def _build_callbacks(root: Part, config: RunConfig, ema: EMA, *, progress: bool)
         callbacks.append(CurriculumCallback(config.curriculum, optim=config.optim, total_steps=steps))
     if settings.grad_accum_steps > 1 and hasattr(root, "parameters_by_loss"):
         callbacks.append(ExactAccumulation())
-    callbacks += [NonFiniteGuard(), ema, ReturnFreedMemory()]
+    callbacks += [NonFiniteGuard(), ema, ReturnFreedMemory(), DataWait()]
     if config.lora is not None and config.lora.name != "none":
         callbacks.append(AdapterCheckpoints(root))
     if hasattr(root, "objective") and (taken := root.objective.taken()):

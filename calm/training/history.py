@@ -1,4 +1,4 @@
-"""``history.csv``: every logged number of a run in one small file, exact across interruptions.
+"""``history.csv``: every logged number of a run in one small file, exact across interruptions (but for ``time/...``).
 
 Columns: ``step`` (optimizer steps completed), ``seconds`` (training time so far), ``name``, ``value``.
 """

@@ -119,7 +119,8 @@ def state_differences(first: Path, second: Path) -> list[str]:
         found += [f"{key}{path}" for path in _unequal(ours[key], theirs[key])]
     exports = [load_file(run / "export/model.safetensors") for run in (first, second)]
     found += [f"export{path}" for path in _unequal(*exports)]
-    losses = [sorted((row[0], *row[2:]) for row in read_history(run / "history.csv")) for run in (first, second)]
+    histories = (read_history(run / "history.csv") for run in (first, second))
+    losses = [sorted((row[0], *row[2:]) for row in rows if not row[2].startswith("time/")) for rows in histories]
     return found + ["history.csv"] * (losses[0] != losses[1])
 
 

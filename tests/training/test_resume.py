@@ -48,7 +48,8 @@ def leaves(value, path=""):
 
 
 def history(run_dir):
-    return sorted((step, name, value) for step, _, name, value in read_history(run_dir / "history.csv"))
+    rows = read_history(run_dir / "history.csv")
+    return sorted((step, name, value) for step, _, name, value in rows if not name.startswith("time/"))
 
 
 def exported(result):
