@@ -78,6 +78,7 @@ BARS = (
     Bar(name="long speech: stuck on one stretch", path="long.speech.stuck", limit=0, sense="at most",
         beside="long.speech.stuck_originals"),
     Bar(name="long music: level drift, dB", path="long.music.drift.level_db", limit=2.0, sense="within"),
+    Bar(name="  remains music", path="long.music.still_music", limit=0.9, sense="at least"),
     Bar(name="streaming: RTF of speech", path="speed.speech.rtf", limit=0.5, sense="at most"),
     Bar(name="streaming: first audio, ms", path="speed.speech.first_audio_ms", limit=300, sense="at most"),
     Bar(name="first line to a WAV, s", path="speed.cold_start_seconds", limit=15, sense="at most"),

@@ -24,11 +24,12 @@ from tests.factory import tiny_generator
 
 
 @pytest.fixture
-def study(scenes_corpus, tmp_path) -> Study:
+def study(scenes_corpus, voices_corpus, tmp_path) -> Study:
     sampler = SamplerConfig(num_steps=1, max_seconds=0.5, stop_threshold=1.1, self_check=())
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        Classifier(Listener(len(LABELS))).save(tmp_path / f"classifier-{stamp_of(scenes_corpus / 'train')[:16]}.safetensors")
+        for corpus in (scenes_corpus, voices_corpus):
+            Classifier(Listener(len(LABELS))).save(tmp_path / f"classifier-{stamp_of(corpus / 'train')[:16]}.safetensors")
     return Study(
         model=AudioCALM(tiny_generator(), sampler=sampler),
         corpus=scenes_corpus,
@@ -65,6 +66,7 @@ def test_long_speech_is_a_text_in_pieces_and_long_music_has_the_asked_length(stu
     assert found["music"]["seconds"] == 1.5 and not found["music"]["ended_early"]
     assert math.isfinite(found["music"]["drift"].level_db)
     assert 0 <= found["speech"]["stuck"] <= 1 and found["speech"]["stuck_originals"] is not None
+    assert 0 <= found["music"]["still_piano"] <= found["music"]["still_music"] <= 1
 
 
 def test_a_clip_that_says_the_same_again_and_again_is_stuck_and_noise_is_not(study):
