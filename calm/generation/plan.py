@@ -87,13 +87,13 @@ def make_plan(
     """Check a call and resolve it. Raises InputError that names the argument.
 
     Args:
-        trained_seconds: the longest clips of the training. A longer one that is asked for is told to be so long,
-            and slides: a model at the end of all that it knows ends the piece. None for no such limit.
+        trained_seconds: the longest clips of the training. A longer one that is asked for slides, and is told to
+            be so long, or nothing: a model at the end of all that it knows ends the piece. None for no such limit.
     """
     texts, call = check_texts(call.text), _checked(call, text_style=text_style)
     _check_duration(model, call)
     block_size = call.block_size or sampler.block_size or model.config.block_sizes[0]
-    call, told = _slide(sampler, call, trained_seconds)
+    call, told = _slide(sampler, call, trained_seconds, told_by_rows=model.timing is not None)
     requests = tuple(
         _request(model, sampler, call, text, seed=call.seed + i, text_style=text_style, told_seconds=told)
         for i, text in enumerate(texts)
@@ -127,17 +127,20 @@ def make_plan(
     )
 
 
-def _slide(sampler: SamplerConfig, call: Call, trained_seconds: float | None) -> tuple[Call, float | None]:
+def _slide(
+    sampler: SamplerConfig, call: Call, trained_seconds: float | None, *, told_by_rows: bool
+) -> tuple[Call, float | None]:
     """The call, with a sliding history where it needs one, and the duration that the prompt tells.
 
-    Speech keeps its history: it must know which words are spoken, and its prompt tells no duration.
+    Speech keeps its history: it must know which words are spoken, and its prompt tells no duration. Nor does that of
+    long music where rows are told their moment: in training it is cut anywhere, and an excerpt's text has no duration.
     """
     speaks, known = call.task is Task.SPEECH, trained_seconds is not None and call.duration is not None
     if speaks or not known or call.duration <= trained_seconds:
         return call, call.duration
     if call.window_seconds is None and not sampler.window_blocks:
         call = replace(call, window_seconds=HISTORY_SHARE * trained_seconds)
-    return call, trained_seconds
+    return call, None if told_by_rows and call.task is Task.MUSIC else trained_seconds
 
 
 def _request(

@@ -11,6 +11,8 @@ from safetensors.torch import save
 
 from calm.audio import write_bytes
 from calm.errors import CheckpointError
+from calm.generation import AudioCALM
+from calm.generation.config import SamplerConfig
 from calm.model.checkpoint import load_into
 from calm.model.timing import PERIODS, Timing
 from calm.sequence import Rows, block_rows, prefix_rows
@@ -144,3 +146,11 @@ def test_training_draws_everything_from_its_generator(model):
     batch = dataclasses.replace(batch, timing=torch.tensor([[0.0, 0.0, 0.0], [0.0, 0.3, 0.0], [90.0, 0.5, 0.1], [0.0, 0.5, 0.0]]))
     losses = [root.losses(batch, generator=torch.Generator().manual_seed(seed))["loss"] for seed in (7, 7, 8)]
     assert torch.equal(losses[0], losses[1]) and not torch.equal(losses[0], losses[2])
+
+
+@pytest.mark.parametrize(("task", "says"), [("music", False), ("sound", True)])
+def test_a_prompt_of_long_music_says_no_duration_where_the_rows_are_told_it(task, says):
+    calm = AudioCALM(with_timing("head_flow"), sampler=SamplerConfig(num_steps=1), trained_seconds=1.0)
+    (request,) = calm.plan("bells", task=task, duration=3.0).requests
+    assert ("Duration: 1 second." in request.description) == says == ("Duration" in request.description)
+    assert request.duration_seconds == 3.0
