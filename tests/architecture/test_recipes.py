@@ -17,8 +17,9 @@ ECHO = r"""calm() { printf '%s\t' "$@"; printf '\n'; }"""
 
 
 def calls() -> list[list[str]]:
-    block = RECIPE.read_text(encoding="utf-8").split("```")[1]
-    done = subprocess.run(["bash", "-euc", f"{ECHO}\n{block}"], capture_output=True, text=True, check=True)
+    blocks = RECIPE.read_text(encoding="utf-8").split("```")[1::2]
+    script = "\n".join([ECHO, *(block for block in blocks if "$stretch" in block)])
+    done = subprocess.run(["bash", "-euc", script], capture_output=True, text=True, check=True)
     return [line.split("\t")[:-1] for line in done.stdout.splitlines()]
 
 
