@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 from calm.errors import DataError
@@ -72,34 +73,54 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "integer": (int,),
 }
 
+#: words of JSON Schema about one value -> what is wrong with it, given the word's own value, or None
+_RULES: dict[str, Callable[[Any, Any], str | None]] = {
+    "enum": lambda value, allowed: None if value in allowed else f"is {value!r}, allowed: {', '.join(allowed)}",
+    "minLength": lambda value, least: "is empty or too short" if len(value.strip()) < least else None,
+    "maxLength": lambda value, most: f"has {len(value):,} characters, allowed: at most {most:,}" if len(value) > most else None,
+    "minimum": lambda value, least: f"is {value}, must be at least {least}" if value < least else None,
+    "exclusiveMinimum": lambda value, bound: f"is {value}, must be more than {bound}" if value <= bound else None,
+}
 
-def violations(value: Any, schema: dict[str, Any] = SCHEMA, *, name: str = "") -> list[str]:
-    """Return one sentence per violation; understands the words of JSON Schema that ``SCHEMA`` uses."""
-    label = f"`{name}`" if name else "the record"
-    expected = schema.get("type")
-    if expected and (not isinstance(value, _TYPES[expected]) or isinstance(value, bool)):
-        return [f"{label} must be of type {expected}, not {type(value).__name__}"]
-    found: list[str] = []
-    if "enum" in schema and value not in schema["enum"]:
-        found.append(f"{label} is {value!r}, allowed: {', '.join(schema['enum'])}")
-    if isinstance(value, str) and len(value.strip()) < schema.get("minLength", 0):
-        found.append(f"{label} is empty or too short")
-    if isinstance(value, str) and len(value) > schema.get("maxLength", len(value)):
-        found.append(f"{label} has {len(value):,} characters, allowed: at most {schema['maxLength']:,}")
-    if "minimum" in schema and value < schema["minimum"]:
-        found.append(f"{label} is {value}, must be at least {schema['minimum']}")
-    if "exclusiveMinimum" in schema and value <= schema["exclusiveMinimum"]:
-        found.append(f"{label} is {value}, must be more than {schema['exclusiveMinimum']}")
-    found += [f"`{key}` is missing" for key in schema.get("required", ()) if key not in value]
-    choices = schema.get("anyOf", [])
-    if choices and not any(all(key in value for key in choice["required"]) for choice in choices):
-        found.append("one of " + " or ".join(f"`{c['required'][0]}`" for c in choices) + " is required")
-    if "items" in schema:
-        found += [v for i, item in enumerate(value) for v in violations(item, schema["items"], name=f"{name}[{i}]")]
-    for key, inner in schema.get("properties", {}).items():
-        if key in value:
-            found += violations(value[key], inner, name=f"{name}.{key}" if name else key)
-    return found
+_Check = Callable[[Any, str], list[str]]
+
+
+def _compile(schema: dict[str, Any]) -> _Check:
+    """A schema as one function (value, name) -> sentences: every clip that is read is asked, so it is put together once.
+
+    Understands the words of JSON Schema that ``SCHEMA`` uses.
+    """
+    expected, types = schema["type"], _TYPES[schema["type"]]
+    rules = [(rule, schema[word]) for word, rule in _RULES.items() if word in schema]
+    required = schema.get("required", ())
+    choices = [choice["required"] for choice in schema.get("anyOf", ())]
+    each = _compile(schema["items"]) if "items" in schema else None
+    inner = {key: _compile(value) for key, value in schema.get("properties", {}).items()}
+
+    def check(value: Any, name: str) -> list[str]:
+        label = f"`{name}`" if name else "the record"
+        if not isinstance(value, types) or isinstance(value, bool):
+            return [f"{label} must be of type {expected}, not {type(value).__name__}"]
+        found = [f"{label} {wrong}" for rule, given in rules if (wrong := rule(value, given))]
+        found += [f"`{key}` is missing" for key in required if key not in value]
+        if choices and not any(all(key in value for key in keys) for keys in choices):
+            found.append("one of " + " or ".join(f"`{keys[0]}`" for keys in choices) + " is required")
+        if each is not None:
+            found += [wrong for i, item in enumerate(value) for wrong in each(item, f"{name}[{i}]")]
+        for key in value if inner else ():
+            if key in inner:
+                found += inner[key](value[key], f"{name}.{key}" if name else key)
+        return found
+
+    return check
+
+
+_CHECK = _compile(SCHEMA)
+
+
+def violations(record: Any) -> list[str]:
+    """Return one sentence per violation of ``SCHEMA``."""
+    return _CHECK(record, "")
 
 
 def parse_record(data: bytes, *, where: object) -> dict[str, Any]:
