@@ -31,10 +31,9 @@ def average(
     from calm.model.average import average as mean_of
     from calm.model.checkpoint import save_pretrained
     from calm.model.export import new_folder
-    from calm.model.shipped import find_model
 
     with new_folder(output) as folder:
-        model, config = mean_of([find_model(each) for each in models], weights=_numbers(weights))
+        model, config = mean_of(models, weights=_numbers(weights))
         save_pretrained(folder, model=model, config=config)
     console().print(f"{output}: the mean of {len(models)} models")
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import re
-
 __all__ = ["split_sources"]
-
-#: between sources; a comma within the braces of a source does not part it
-_COMMA = re.compile(r",(?![^{]*})")
 
 
 def split_sources(spec: str | None) -> list[str]:
-    """Return the sources that a word names, without the spaces around them; [] for none."""
-    return [part.strip() for part in _COMMA.split(spec)] if spec else []
+    """Return the sources that a word names, without the spaces around them; a comma within braces does not part them."""
+    parts, depth = [""], 0
+    for character in spec or "":
+        depth += (character == "{") - (character == "}")
+        if character == "," and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += character
+    return [part.strip() for part in parts] if spec else []

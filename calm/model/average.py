@@ -47,7 +47,7 @@ def average(sources: Sequence[str | Path], *, weights: Sequence[float] | None = 
             raise CheckpointError("The models have not the same tensors", where=source, hint="average stretches of one model")
         for name, tensor in other.items():
             _add(mean[name], tensor, share / sum(shares), where=f"{source}: {name}")
-    model.load_state_dict({name: tensor.to(model.state_dict()[name].dtype) for name, tensor in mean.items()})
+    model.load_state_dict(mean)
     return model, config
 
 

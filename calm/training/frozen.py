@@ -22,6 +22,8 @@ class SameWeights(Callback):
     key: str
     problem: str
     settings: str
+    #: whether checkpoints from before there was the key go on
+    may_lack: bool = False
 
     def __init__(self, weights: dict[str, Tensor]) -> None:
         self.hash = fingerprint(weights)
@@ -30,7 +32,7 @@ class SameWeights(Callback):
         checkpoint[self.key] = self.hash
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        if checkpoint.get(self.key) != self.hash:
+        if checkpoint.get(self.key, self.hash if self.may_lack else None) != self.hash:
             hint = "give the model that the run was started from"
             raise CheckpointError(self.problem, where=self.settings, hint=hint)
 
@@ -41,6 +43,7 @@ class SameTeacher(SameWeights):
     key = "teacher_sha256"
     problem = "The checkpoint was trained with another teacher"
     settings = "pretrained_ckpt_path"
+    may_lack = True
 
 
 class AdapterCheckpoints(SameWeights):

@@ -161,5 +161,6 @@ def test_a_run_that_goes_on_must_have_the_teacher_that_it_began_with():
     checkpoint = {}
     began.on_save_checkpoint(None, None, checkpoint)
     same.on_load_checkpoint(None, None, checkpoint)
+    same.on_load_checkpoint(None, None, {})  # older checkpoints do not say
     with pytest.raises(CheckpointError, match="another teacher"):
         other.on_load_checkpoint(None, None, checkpoint)
