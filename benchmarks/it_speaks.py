@@ -108,6 +108,7 @@ def settings_of(options: argparse.Namespace) -> dict[str, Any]:
         "split": options.split,
         "limit": options.limit,
         "seed": options.seed,
+        "listen_to": [str(corpus) for corpus in options.listen_to],
     }
 
 
@@ -137,7 +138,7 @@ def run(options: argparse.Namespace, console: Console) -> dict[str, Any]:
         with Progress(*columns, console=console, transient=True) as progress:
             study = Study(
                 model=model, corpus=options.corpus, split=options.split, limit=options.limit, seed=options.seed,
-                cache=options.cache, advance=advance_of(progress, name),
+                cache=options.cache, listen_to=tuple(options.listen_to), advance=advance_of(progress, name),
             )  # fmt: skip
             found = as_json(parts[name](study))
         results["parts"][name] = {**found, "seconds_taken": round(time.perf_counter() - started, 1), "machine": machine_record(PACKAGES)}
@@ -201,6 +202,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--cache", type=Path, default=Path("runs/evaluation"), help="recognised originals, classifier")
+    parser.add_argument(
+        "--listen-to", type=Path, nargs="*", default=[], help="corpora whose training splits the classifier hears as well"
+    )
     parser.add_argument("--out", type=Path, required=True, help="JSON file; parts that it holds are not made again")
     options = parser.parse_args()
     options.parts = options.parts.split(",")

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 
-from calm.evaluation.classifier import Classifier, ClassifierConfig, Verdict, judge, labels_of
+from calm.evaluation.classifier import Classifier, Verdict, judge, labels_of
 from calm.evaluation.lists import ClipItem
 from calm.evaluation.reconstruction import reconstruct
-from calm.evaluation.study import Study, stamp_of
+from calm.evaluation.study import Study
 from calm.evaluation.tempo import TempoError, estimate_tempo, tempo_error
+from calm.evaluation.trained import trained_classifier
 from calm.metrics.frechet import Gaussian, frechet_distance
 from calm.metrics.intervals import Figure, mean, rate, rate_ratio
 from calm.types import Task, Waveform
@@ -39,13 +41,9 @@ def prompt_of(item: ClipItem) -> str:
 
 
 def load_classifier(study: Study) -> Classifier:
-    """The classifier of the study's corpus, from the cache, or trained now (about three minutes)."""
-    path = study.cache / f"classifier-{stamp_of(study.corpus / 'train')[:16]}.safetensors"
-    if not path.is_file():
-        steps = ClassifierConfig().steps
-        show = lambda share: study.advance("train the classifier", round(steps * share), steps)  # noqa: E731
-        Classifier.train(study.corpus, config=ClassifierConfig(), progress=show).save(path)
-    return Classifier.load(path)
+    """The classifier of the study's corpora (`trained_classifier`)."""
+    show = lambda finished, total: study.advance("train the classifier", finished, total)  # noqa: E731
+    return trained_classifier(study.corpus, *study.listen_to, cache=study.cache, advance=show)
 
 
 def _measure(study: Study, task: Task) -> dict[str, Any]:
@@ -57,22 +55,41 @@ def _measure(study: Study, task: Task) -> dict[str, Any]:
         clips.append(clip.waveform)
         exact.append(clip.audio.shape[-1] == round(item.seconds * clip.sample_rate))
         reasons[clip.finish_reason] += 1
-    ours, theirs = (_verdicts(classifier, sounds, items) for sounds in (clips, originals))
+    through_vae = [reconstruct(study.model.model.vae, clip) for clip in originals]
+    heard = _Heard(*(_verdicts(classifier, sounds, items) for sounds in (clips, originals, through_vae)))
     found: dict[str, Any] = {
-        "all_named": _beside(ours, theirs, lambda verdict: verdict.all_named),
-        "first_named": _beside(ours, theirs, lambda verdict: verdict.first_named),
+        "all_named": heard.share(lambda verdict: verdict.all_named),
+        "first_named": heard.share(lambda verdict: verdict.first_named),
         "exact_duration": rate(exact),
         "finish_reasons": dict(reasons),
-        "frechet": _distances(study, task, classifier, originals, clips),
+        "frechet": _distances(study, task, classifier, {"originals": originals, "generated": clips, "reconstructions": through_vae}),
     }
-    found |= _counts(ours, theirs, items)
+    found |= _counts(heard, items)
     if task is Task.MUSIC:
         found["tempo"] = _tempo(clips, originals, items)
-    return {**found, "scorers": {"classifier": "trained on the corpus's training split", "embedding": EMBEDDING}}
+    corpora = "the training split of " + " and ".join(corpus.name for corpus in (study.corpus, *study.listen_to))
+    return {**found, "scorers": {"classifier": f"trained on {corpora}", "embedding": EMBEDDING}}
 
 
 def _verdicts(classifier: Classifier, clips: Sequence[Waveform], items: Sequence[ClipItem]) -> list[Verdict]:
     return [judge(classifier.hear(clip), labels_of(item)) for clip, item in zip(clips, items, strict=True)]
+
+
+@dataclass(frozen=True)
+class _Heard:
+    """What the classifier makes of the generated clips, of the originals, and of these after the VAE, clip by clip."""
+
+    generated: Sequence[Verdict]
+    originals: Sequence[Verdict]
+    reconstructions: Sequence[Verdict]
+
+    def of(self, rows: Sequence[int]) -> _Heard:
+        return _Heard(*([verdicts[row] for row in rows] for verdicts in vars(self).values()))
+
+    def share(self, holds: Callable[[Verdict], bool]) -> dict[str, Figure]:
+        """A rate beside the originals', and beside that of reconstructions: more than these no generator can have."""
+        through_vae = rate([holds(one) for one in self.reconstructions])
+        return {**_beside(self.generated, self.originals, holds), "reconstructions": through_vae}
 
 
 def _beside(ours: Sequence[Any], originals: Sequence[Any], holds: Callable[[Any], bool]) -> dict[str, Figure]:
@@ -82,12 +99,12 @@ def _beside(ours: Sequence[Any], originals: Sequence[Any], holds: Callable[[Any]
     return {"rate": rate(first), "originals": rate(second), **relative}
 
 
-def _counts(ours: Sequence[Verdict], theirs: Sequence[Verdict], items: Sequence[ClipItem]) -> dict[str, Any]:
-    """Counts of all clips, and of those whose sounds follow each other, which the classifier counts far better."""
-    rows = [row for row in zip(ours, theirs, items, strict=True) if row[0].counts_right is not None]
-    apart = [row for row in rows if row[2].attributes.get("order") != "overlap"]
+def _counts(heard: _Heard, items: Sequence[ClipItem]) -> dict[str, Any]:
+    """Counts of all clips, and of those whose sounds follow each other, which are easier to count."""
+    rows = [row for row, verdict in enumerate(heard.originals) if verdict.counts_right is not None]
+    apart = [row for row in rows if items[row].attributes.get("order") != "overlap"]
     return {
-        name: _beside([a for a, _, _ in chosen], [b for _, b, _ in chosen], lambda verdict: bool(verdict.counts_right))
+        name: heard.of(chosen).share(lambda verdict: bool(verdict.counts_right))
         for name, chosen in (("counts_right", rows), ("counts_right_without_overlap", apart))
         if chosen
     }
@@ -111,14 +128,14 @@ def _tempo(clips: Sequence[Waveform], originals: Sequence[Waveform], items: Sequ
 
 
 def _distances(
-    study: Study, task: Task, classifier: Classifier, originals: Sequence[Waveform], clips: Sequence[Waveform]
+    study: Study, task: Task, classifier: Classifier, clips: Mapping[str, Sequence[Waveform]]
 ) -> dict[str, Any]:
     """Distance of the generated set to the originals, beside reconstructions, the other kind of audio, and noise."""
-    vae = study.model.model.vae
+    originals = clips["originals"]
     other = Task.MUSIC if task is Task.SOUND else Task.SOUND
     sets = {
-        "generated": clips,
-        "reconstructions": [reconstruct(vae, clip) for clip in originals],
+        "generated": clips["generated"],
+        "reconstructions": clips["reconstructions"],
         f"originals_of_{other}": [item.audio() for item in study.clips(other)],
         "noise": [_noise(clip, seed=number) for number, clip in enumerate(originals)],
     }

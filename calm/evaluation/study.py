@@ -32,6 +32,7 @@ class Study:
     Args:
         limit: items of each list; None for the whole list.
         cache: folder for what depends on the corpus alone (recognised originals, the classifier's weights).
+        listen_to: corpora whose training splits the classifier hears beside this one's.
         advance: called with (what, finished, of all) after every item.
     """
 
@@ -41,6 +42,7 @@ class Study:
     limit: int | None
     seed: int
     cache: Path
+    listen_to: tuple[Path, ...] = ()
     advance: Callable[[str, int, int], None] = lambda what, finished, total: None
 
     def each(self, what: str, items: Sequence[_T]) -> Iterator[_T]:

@@ -69,9 +69,9 @@ def test_labels_follow_the_generators_attributes(scenes_corpus):
             assert target.sum() == sum(item.attributes["counts"])
 
 
-def test_the_same_seed_gives_the_same_weights(scenes_corpus, tmp_path):
+def test_the_same_seed_gives_the_same_weights_and_speech_is_not_heard(scenes_corpus, voices_corpus, tmp_path):
     config = ClassifierConfig(steps=3, batch_size=4)
-    first, second = (Classifier.train(scenes_corpus, config=config) for _ in range(2))
+    first, second = (Classifier.train(*corpora, config=config) for corpora in ([scenes_corpus], [scenes_corpus, voices_corpus]))
     for name, tensor in first.listener.state_dict().items():
         assert torch.equal(tensor, second.listener.state_dict()[name]), name
     path = first.save(tmp_path / "cache" / "classifier.safetensors")

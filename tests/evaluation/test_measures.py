@@ -15,8 +15,9 @@ from calm.evaluation.classifier import LABELS, Classifier
 from calm.evaluation.measure_clips import measure_music, measure_sound, prompt_of
 from calm.evaluation.measure_long import _stuck, long_text, measure_long
 from calm.evaluation.network import Listener
-from calm.evaluation.study import Study, as_json, consented, stamp_of
+from calm.evaluation.study import Study, as_json, consented
 from calm.evaluation.tempo import estimate_tempo, tempo_error
+from calm.evaluation.trained import classifier_path
 from calm.generation import AudioCALM
 from calm.generation.config import SamplerConfig
 from calm.types import Task, Waveform
@@ -26,11 +27,7 @@ from tests.factory import tiny_generator
 @pytest.fixture
 def study(scenes_corpus, voices_corpus, tmp_path) -> Study:
     sampler = SamplerConfig(num_steps=1, max_seconds=0.5, stop_threshold=1.1, self_check=())
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        for corpus in (scenes_corpus, voices_corpus):
-            Classifier(Listener(len(LABELS))).save(tmp_path / f"classifier-{stamp_of(corpus / 'train')[:16]}.safetensors")
-    return Study(
+    study = Study(
         model=AudioCALM(tiny_generator(), sampler=sampler),
         corpus=scenes_corpus,
         split="validation",
@@ -38,17 +35,28 @@ def study(scenes_corpus, voices_corpus, tmp_path) -> Study:
         seed=0,
         cache=tmp_path,
     )
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        for corpus in (scenes_corpus, voices_corpus):
+            Classifier(Listener(len(LABELS))).save(classifier_path(corpus, cache=tmp_path))
+    return study
 
 
 def test_sound_is_measured_beside_originals_and_every_baseline(study):
     pytest.importorskip("librosa", reason='needs `pip install "audiocalm[eval]"`')
     sound = measure_sound(study)
     assert sound["exact_duration"].value == 1 and sound["all_named"]["originals"].count == 2
+    assert sound["all_named"]["reconstructions"].count == 2
     assert set(sound["frechet"]) >= {"generated", "reconstructions", "noise", "originals_of_music"}
     assert all(math.isfinite(sound["frechet"][name]) for name in ("generated", "reconstructions", "noise"))
     music = measure_music(study)
     assert music["tempo"]["within_8_percent"]["originals"].count == 2
     assert json.loads(json.dumps(as_json(music))) == as_json(music)
+
+
+def test_the_classifier_of_other_corpora_is_another_file(scenes_corpus, voices_corpus, tmp_path):
+    corpora = ([scenes_corpus], [voices_corpus], [scenes_corpus, voices_corpus])
+    assert len({classifier_path(*these, cache=tmp_path) for these in corpora}) == 3
 
 
 def test_music_is_asked_for_with_the_tempo_that_it_is_judged_by(study):
