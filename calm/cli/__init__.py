@@ -69,4 +69,7 @@ def main() -> None:
     """Entry point of the console script."""
     # Large tensors in pages of 2 MB (Linux): torch reads this at its first allocation. Saves a tenth of a training.
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+    # How long threads spin that wait for each other (GNU OpenMP): 30 times less than by default, else one busy neighbour
+    # makes a clip take 25 times as long (docs/DECISIONS.md).
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     app(prog_name="calm")
