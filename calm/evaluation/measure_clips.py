@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from calm.evaluation.classifier import Classifier, Verdict, judge, labels_of
+from calm.evaluation.classifier import Classifier, ClassifierConfig, Verdict, judge, labels_of
 from calm.evaluation.lists import ClipItem
 from calm.evaluation.reconstruction import reconstruct
-from calm.evaluation.study import Study
+from calm.evaluation.study import Study, stamp_of
 from calm.evaluation.tempo import TempoError, estimate_tempo, tempo_error
-from calm.evaluation.trained import trained_classifier
 from calm.metrics.frechet import Gaussian, frechet_distance
 from calm.metrics.intervals import Figure, mean, rate, rate_ratio
 from calm.types import Task, Waveform
 
-__all__ = ["load_classifier", "measure_music", "measure_sound", "prompt_of"]
+__all__ = ["classifier_path", "load_classifier", "measure_music", "measure_sound", "prompt_of"]
 
 EMBEDDING = "64 values before the labels of the classifier that was trained on original clips (calm.evaluation.network)"
 
@@ -41,9 +42,18 @@ def prompt_of(item: ClipItem) -> str:
 
 
 def load_classifier(study: Study) -> Classifier:
-    """The classifier of the study's corpora (`trained_classifier`)."""
-    show = lambda finished, total: study.advance("train the classifier", finished, total)  # noqa: E731
-    return trained_classifier(study.corpus, *study.listen_to, cache=study.cache, advance=show)
+    """The classifier of the study's corpora, from the cache, or trained now (`ClassifierConfig`)."""
+    config, path = ClassifierConfig(), classifier_path(study)
+    if not path.is_file():
+        show = lambda share: study.advance("train the classifier", round(config.steps * share), config.steps)  # noqa: E731
+        Classifier.train(study.corpus, *study.listen_to, config=config, progress=show).save(path)
+    return Classifier.load(path)
+
+
+def classifier_path(study: Study) -> Path:
+    """Where the study's classifier lies: other corpora, or another training, are another file."""
+    depends = f"{[stamp_of(corpus / 'train') for corpus in (study.corpus, *study.listen_to)]} {ClassifierConfig()}"
+    return study.cache / f"classifier-{hashlib.sha256(depends.encode()).hexdigest()[:16]}.safetensors"
 
 
 def _measure(study: Study, task: Task) -> dict[str, Any]:

@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 
 from calm.evaluation.classifier import LABELS, Classifier
-from calm.evaluation.measure_clips import measure_music, measure_sound, prompt_of
+from calm.evaluation.measure_clips import classifier_path, measure_music, measure_sound, prompt_of
 from calm.evaluation.measure_long import _stuck, long_text, measure_long
 from calm.evaluation.network import Listener
 from calm.evaluation.study import Study, as_json, consented
 from calm.evaluation.tempo import estimate_tempo, tempo_error
-from calm.evaluation.trained import classifier_path
 from calm.generation import AudioCALM
 from calm.generation.config import SamplerConfig
 from calm.types import Task, Waveform
@@ -38,7 +38,7 @@ def study(scenes_corpus, voices_corpus, tmp_path) -> Study:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         for corpus in (scenes_corpus, voices_corpus):
-            Classifier(Listener(len(LABELS))).save(classifier_path(corpus, cache=tmp_path))
+            Classifier(Listener(len(LABELS))).save(classifier_path(replace(study, corpus=corpus)))
     return study
 
 
@@ -54,9 +54,9 @@ def test_sound_is_measured_beside_originals_and_every_baseline(study):
     assert json.loads(json.dumps(as_json(music))) == as_json(music)
 
 
-def test_the_classifier_of_other_corpora_is_another_file(scenes_corpus, voices_corpus, tmp_path):
-    corpora = ([scenes_corpus], [voices_corpus], [scenes_corpus, voices_corpus])
-    assert len({classifier_path(*these, cache=tmp_path) for these in corpora}) == 3
+def test_the_classifier_of_other_corpora_is_another_file(study, voices_corpus):
+    others = [replace(study, corpus=voices_corpus), replace(study, listen_to=(voices_corpus,))]
+    assert len({classifier_path(one) for one in (study, *others)}) == 3
 
 
 def test_music_is_asked_for_with_the_tempo_that_it_is_judged_by(study):
