@@ -16,8 +16,10 @@ import torch
 
 from calm.errors import CheckpointError
 from calm.evaluation.study import Study
+from calm.generation import AudioCALM
 from calm.generation.growth import core_is_free
 from calm.metrics.intervals import median
+from calm.model.precision import choose_precision
 from calm.types import Task
 
 __all__ = ["measure_speed"]
@@ -41,25 +43,31 @@ class Run:
 
 
 def measure_speed(study: Study, *, folder: Path, runs: int = NUM_RUNS) -> dict[str, Any]:
-    """Real-time factor and time to the first audio by task (medians), and seconds from a shell to a WAV."""
+    """Real-time factor and time to the first audio by task (medians), and seconds from a shell to a WAV.
+
+    In the precision that ``calm generate`` chooses by default: the other parts listen to the model as it was trained.
+    """
+    device = study.model.model.null_text.device
+    precision = choose_precision("auto", device=device)
+    model = AudioCALM.from_pretrained(folder, device=str(device), precision=precision)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     # The decoder may have a core of its own: then a clip takes two.
-    cores = 2 if core_is_free(study.model.model) else 1
+    cores = 2 if core_is_free(model.model) else 1
     try:
-        found: dict[str, Any] = {str(task): _streamed(study, task, runs) for task in TEXTS}
+        found: dict[str, Any] = {str(task): _streamed(study, model, task, runs) for task in TEXTS}
     finally:
         torch.set_num_threads(threads)
     load = os.getloadavg() if hasattr(os, "getloadavg") else None
-    machine = {"load_average": load, "threads": 1, "cores": cores}
+    machine = {"load_average": load, "threads": 1, "cores": cores, "precision": precision}
     return {**found, "cold_start_seconds": _cold_start(folder), **machine, "runs": runs}
 
 
-def _streamed(study: Study, task: Task, runs: int) -> dict[str, Any]:
+def _streamed(study: Study, model: AudioCALM, task: Task, runs: int) -> dict[str, Any]:
     options = {"duration": SECONDS[task]} if task in SECONDS else {}
-    _run(study, task, options, seed=0)  # warm: the first call allocates and compiles
+    _run(model, task, options, seed=0)  # warm: the first call allocates and compiles
     numbers = list(range(runs))
-    rows = [_run(study, task, options, seed=number) for number in study.each(f"stream {task}", numbers)]
+    rows = [_run(model, task, options, seed=number) for number in study.each(f"stream {task}", numbers)]
     return {
         "rtf": median([row.whole / row.audio for row in rows]),
         "first_audio_ms": median([1000 * row.first for row in rows]),
@@ -68,9 +76,9 @@ def _streamed(study: Study, task: Task, runs: int) -> dict[str, Any]:
     }
 
 
-def _run(study: Study, task: Task, options: dict[str, Any], *, seed: int) -> Run:
+def _run(model: AudioCALM, task: Task, options: dict[str, Any], *, seed: int) -> Run:
     started, first, audio = time.perf_counter(), 0.0, 0.0
-    for piece in study.model.generate_streaming(TEXTS[task], task=str(task), seed=seed, **options):
+    for piece in model.generate_streaming(TEXTS[task], task=str(task), seed=seed, **options):
         first = first or time.perf_counter() - started
         audio += piece.seconds
     return Run(first=first, whole=time.perf_counter() - started, audio=audio)

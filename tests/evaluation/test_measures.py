@@ -12,14 +12,19 @@ from dataclasses import replace
 import pytest
 import torch
 
+from calm.config import load_config
 from calm.evaluation.classifier import LABELS, Classifier
 from calm.evaluation.measure_clips import classifier_path, measure_music, measure_sound, prompt_of
 from calm.evaluation.measure_long import _stuck, long_text, measure_long
+from calm.evaluation.measure_speed import measure_speed
 from calm.evaluation.network import Listener
 from calm.evaluation.study import Study, as_json, consented
 from calm.evaluation.tempo import estimate_tempo, tempo_error
 from calm.generation import AudioCALM
 from calm.generation.config import SamplerConfig
+from calm.model.build import build_model
+from calm.model.checkpoint import save_pretrained
+from calm.model.precision import choose_precision
 from calm.types import Task, Waveform
 from tests.factory import tiny_generator
 
@@ -75,6 +80,15 @@ def test_long_speech_is_a_text_in_pieces_and_long_music_has_the_asked_length(stu
     assert math.isfinite(found["music"]["drift"].level_db)
     assert 0 <= found["speech"]["stuck"] <= 1 and found["speech"]["stuck_originals"] is not None
     assert 0 <= found["music"]["still_piano"] <= found["music"]["still_music"] <= 1
+
+
+def test_speed_is_that_of_the_exported_model_in_the_precision_that_generation_chooses(study, tmp_path):
+    config = load_config(["experiment=tiny", "sampler.num_steps=1", "sampler.max_seconds=0.5", "sampler.self_check=[]"])
+    folder = save_pretrained(tmp_path / "export", model=build_model(config), config=config)
+    found = measure_speed(study, folder=folder, runs=2)
+    assert found["precision"] == choose_precision("auto", device=torch.device("cpu"))
+    assert found["sound"]["audio_seconds"] == pytest.approx(5.0) and found["speech"]["audio_seconds"] <= 0.6
+    assert all(found[str(task)]["rtf"].value > 0 for task in Task) and found["cold_start_seconds"] > 0
 
 
 def test_a_clip_that_says_the_same_again_and_again_is_stuck_and_noise_is_not(study):
