@@ -32,6 +32,7 @@ from calm.config.layers import (
 )
 from calm.config.records import Reader, default_values
 from calm.config.schema import GROUPS, PARTS, SETTINGS, RunConfig, check_module_name, schema_of
+from calm.config.sources import check_train_is_read
 from calm.errors import CalmError, ConfigError, UnknownNameError
 
 __all__ = ["load_config", "load_config_file"]
@@ -188,6 +189,7 @@ class _Tree:
             absent = group in PARTS and values["name"] == "none"
             schema = None if absent else schema_of(group, values.get("name"))
             given[group] = None if absent else reader.record(schema, values, path=group)
+        check_train_is_read(given["data"], origin_of=self.origin_of)
         try:
             return RunConfig(**given, origins=self.origins, interpolations=reader.interpolations)
         except ConfigError as error:

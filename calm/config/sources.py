@@ -1,8 +1,14 @@
-"""How several sources of shards are named in one word: `runs/a,runs/b,https://host/{000..123}.tar`."""
+"""Sources of shards: several in one word, `runs/a,runs/b,https://host/{000..123}.tar`, or listed with weights."""
 
 from __future__ import annotations
 
-__all__ = ["split_sources"]
+from collections.abc import Callable
+from typing import Any
+
+from calm.config.layers import COMMAND_LINE
+from calm.errors import ConfigError
+
+__all__ = ["check_train_is_read", "split_sources"]
 
 
 def split_sources(spec: str | None) -> list[str]:
@@ -15,3 +21,13 @@ def split_sources(spec: str | None) -> list[str]:
         else:
             parts[-1] += character
     return [part.strip() for part in parts] if spec else []
+
+
+def check_train_is_read(data: Any, *, origin_of: Callable[[str], str]) -> None:
+    """Raise ConfigError where ``data.train`` was typed and listed sources take its place: another corpus would be trained on."""
+    if getattr(data, "sources", ()) and origin_of("data.train") == COMMAND_LINE:
+        raise ConfigError(
+            f"'data.train' is not read: the sources that {origin_of('data.sources')} lists take its place",
+            where=f"{COMMAND_LINE}: data.train",
+            hint="add data.sources=[] to train on data.train alone, or list it as one of data.sources",
+        )

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from calm.audio import resample, to_channels
+from calm.audio import level_dbfs, resample, to_channels
 from calm.errors import DataError
 from calm.evaluation.classifier import LABELS, Classifier
 from calm.evaluation.drift import WINDOW_SECONDS, measure_drift
@@ -27,6 +27,8 @@ PIECE_CHARACTERS = 100
 MUSIC, PIANO = "A calm piano piece.", "music:piano"
 #: what the classifier is asked about at once: the length of the training's pieces
 HEARD_SECONDS = 6.0
+#: a window so far below the loudest is silence, of whatever the classifier is reminded by what is left of it
+SILENT_DB = 40.0
 #: seconds between two questions to the repetition gate, about a block of `mini`; originals that are asked for comparison
 GATE_SECONDS, NUM_ORIGINALS = 0.32, 100
 
@@ -37,8 +39,8 @@ def measure_long(study: Study, *, seconds: float = LONG_SECONDS) -> dict[str, An
     Speech is a long text in one reference voice, piece after piece; music is one clip, whose history slides.
     ``stuck`` is the share of moments at which the repetition gate, as the sampler has it, finds the same stretch
     ``repetition_count`` times in a row; beside it the same of originals, since music repeats itself by right.
-    ``still_music`` and ``still_piano`` are the shares of windows in which the classifier hears an instrument, and a
-    piano, before everything else that it knows: music may keep its level and be an engine by then.
+    ``still_music`` and ``still_piano`` are the shares of windows that are not silent and in which the classifier hears an
+    instrument, and a piano, before everything else that it knows: music may keep its level and be an engine by then.
     """
     reference = consented(make_speech_list(study.corpus, split=study.split, size=1, seed=study.seed)[0].reference_audio)
     texts = long_text(study, seconds=seconds)
@@ -117,11 +119,13 @@ def _stuck(study: Study, clips: Iterable[Waveform]) -> float | None:
 
 
 def _still(classifier: Classifier, clip: Waveform) -> dict[str, float]:
-    """Shares of windows whose likeliest label is an instrument, and the piano."""
+    """Shares of windows that sound and whose likeliest label is an instrument, and the piano."""
     windows = clip.audio.split(round(HEARD_SECONDS * clip.sample_rate), dim=-1)
-    heard = [classifier.hear(Waveform(audio=window, sample_rate=clip.sample_rate)) for window in windows]
+    levels = [level_dbfs(window) for window in windows]
+    sounding = [window for window, level in zip(windows, levels, strict=True) if level > max(levels) - SILENT_DB]
+    heard = [classifier.hear(Waveform(audio=window, sample_rate=clip.sample_rate)) for window in sounding]
     names = [LABELS[int(each.presence[0].argmax())] for each in heard]
     return {
-        "still_music": sum(name.startswith("music:") for name in names) / len(names),
-        "still_piano": sum(name == PIANO for name in names) / len(names),
+        "still_music": sum(name.startswith("music:") for name in names) / len(windows),
+        "still_piano": sum(name == PIANO for name in names) / len(windows),
     }

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from calm.cli import app
-from calm.config import load_config
+from calm.config import load_config, split_sources
 
 RECIPE = Path(__file__).parents[2] / "docs/MINI.md"
 #: prints its words instead of running, one call a line
@@ -17,8 +17,9 @@ ECHO = r"""calm() { printf '%s\t' "$@"; printf '\n'; }"""
 
 
 def calls() -> list[list[str]]:
-    blocks = RECIPE.read_text(encoding="utf-8").split("```")[1::2]
-    script = "\n".join([ECHO, *(block for block in blocks if "$stretch" in block)])
+    section = RECIPE.read_text(encoding="utf-8").split("\n## ")[1]
+    assert section.startswith("The recipe")
+    script = "\n".join([ECHO, *section.split("```")[1::2]])
     done = subprocess.run(["bash", "-euc", script], capture_output=True, text=True, check=True)
     return [line.split("\t")[:-1] for line in done.stdout.splitlines()]
 
@@ -49,3 +50,15 @@ def test_names_of_what_is_read_were_written_before():
             assert path.removesuffix("/export") in written, f"{verb}: {path}"
         name = next((word.partition("=")[2] for word in words if word.startswith("name=")), "mini")
         written.add(f"runs/{name}" if verb == "train" else words[words.index("-o") + 1] if verb == "average" else "")
+
+
+def test_latents_that_are_trained_on_were_encoded_before():
+    """The generator's own corpora as well as those of the command line."""
+    encoded: set[str] = set()
+    for verb, *words in calls():
+        if verb == "shards" and words[0] == "encode":
+            encoded.add(words[2])
+        if verb == "train" and "experiment=mini_vae" not in words:
+            for folder in split_sources(load_config(words).data.train_urls):
+                assert str(Path(folder).parent) in encoded, f"{words}: {folder}"
+    assert len(encoded) == 6

@@ -24,6 +24,7 @@ FILES = {
     "backbone/misspelt.yaml": "name: transformer\nnum_layer: 3\n",
     "backbone/required.yaml": "name: transformer\nnum_layers: ???\n",
     "backbone/wrong_name.yaml": "name: tranformer\n",
+    "data/two.yaml": "sources: [{name: a, urls: runs/a}, {name: b, urls: runs/b}]\n",
     "logger/odd.yaml": "name: wandbb\n",
 }
 
@@ -74,6 +75,10 @@ TYPOS: dict[str, tuple[list[str], list[str]]] = {
     "malformed word": ([*OK, "a b"], ["'a b' is no override", "command line", "key=value"]),
     "word of another tool": ([*OK, "+trainer.max_steps=3"], ["'+trainer.max_steps=3' is no override"]),
     "malformed value": ([*OK, "optim.betas=[1"], ["'optim.betas' cannot be read", "command line"]),
+    "a corpus that is not read": (
+        [*OK, "data=two", "data.train=data_shards/mine"],
+        ["'data.train' is not read", "conf/data/two.yaml lists", "command line: data.train", "data.sources=[]"],
+    ),
     "twice": (["experiment=good", "experiment=good"], ["'experiment' is given twice"]),
     "unknown name": ([*OK, "backbone.name=tranformer"], ["'tranformer'", "Did you mean 'transformer'", "command line"]),
     "unknown name in a file": (

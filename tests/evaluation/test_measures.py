@@ -15,7 +15,7 @@ import torch
 from calm.config import load_config
 from calm.evaluation.classifier import LABELS, Classifier
 from calm.evaluation.measure_clips import classifier_path, measure_music, measure_sound, prompt_of
-from calm.evaluation.measure_long import _stuck, long_text, measure_long
+from calm.evaluation.measure_long import _still, _stuck, long_text, measure_long
 from calm.evaluation.measure_speed import measure_speed
 from calm.evaluation.network import Listener
 from calm.evaluation.study import Study, as_json, consented
@@ -80,6 +80,19 @@ def test_long_speech_is_a_text_in_pieces_and_long_music_has_the_asked_length(stu
     assert math.isfinite(found["music"]["drift"].level_db)
     assert 0 <= found["speech"]["stuck"] <= 1 and found["speech"]["stuck_originals"] is not None
     assert 0 <= found["music"]["still_piano"] <= found["music"]["still_music"] <= 1
+
+
+def test_windows_of_silence_are_no_music():
+    listener = Listener(len(LABELS))
+    torch.nn.init.constant_(listener.presence.bias[LABELS.index("music:piano")], 1e3)  # hears nothing but pianos
+    window = torch.randn(1, 6 * 16_000, generator=torch.Generator().manual_seed(0)).mul(0.1)
+
+    def shares(*gains: float) -> dict[str, float]:
+        clip = Waveform(audio=torch.cat([gain * window for gain in gains], dim=-1), sample_rate=16_000)
+        return _still(Classifier(listener), clip)
+
+    assert shares(1.0, 0.1) == {"still_music": 1.0, "still_piano": 1.0}
+    assert shares(1.0, 1e-3) == {"still_music": 0.5, "still_piano": 0.5}
 
 
 def test_speed_is_that_of_the_exported_model_in_the_precision_that_generation_chooses(study, tmp_path):
