@@ -20,7 +20,7 @@ __all__ = ["detect"]
 INTACT, NOTHING, BROKEN = 0, 1, 2
 WORDS = {
     "intact": "intact",
-    "broken": "BROKEN: what it says does not fit it",
+    "broken": "BROKEN: it cannot be read, or does not fit what it says of its origin",
     "nothing": "nothing that can be checked",
 }
 

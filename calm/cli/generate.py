@@ -14,6 +14,7 @@ import typer
 from calm.cli.errors import console
 from calm.cli.profile import profiled
 from calm.cli.prompts import Prompt, numbered, read_batch_file
+from calm.cli.threads import fit_threads
 from calm.errors import ConsentError, InputError
 from calm.types import Task
 
@@ -57,7 +58,7 @@ def generate(
 ) -> None:
     """Generate speech, sound or music.
 
-    Example: calm generate "a bell rings twice" --task sound --duration 4 -o bell.wav
+    Example: calm generate "a bell rings twice" --task sound --duration 3.5 -o bell.wav
     """
     text = _one_of(words, text)
     prompts = _prompts(text, batch_file, task=task, duration=duration, voice=voice, negative_prompt=negative_prompt)
@@ -95,7 +96,9 @@ def _folder(model: str | None) -> Path:
 def _load(folder: Path, **options: Any) -> Any:
     from calm.generation import AudioCALM  # imports torch, which takes seconds
 
-    return AudioCALM.from_pretrained(folder, **options)
+    pipeline = AudioCALM.from_pretrained(folder, **options)
+    fit_threads(pipeline.model)
+    return pipeline
 
 
 def _settings(parts: str) -> Any:

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from calm.cli.errors import console
+from calm.cli.threads import fit_threads
 from calm.errors import InputError
 
 __all__ = ["serve"]
@@ -152,6 +153,7 @@ def _run(folder: Path, settings: Any, limits: Any, *, device: str, precision: st
     # Requests share passes: with one range for all rows, int8 would let each hear its neighbours.
     precision = "int8_rows" if precision == "int8" else precision
     model = AudioCALM.from_pretrained(folder, device=device, precision=precision)
+    fit_threads(model.model)
     with Engine(model, limits) as engine:
         service = make_service(engine, settings, identity=identify(folder))
         ready = f"{model.name} at {url_of(bound)}; Ctrl-C or SIGTERM ends it"

@@ -57,7 +57,9 @@ def read_results(path: str | Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"The result file cannot be read ({error})", where=path) from None
+        reason = "there is none" if isinstance(error, FileNotFoundError) else str(error)
+        hint = "`calm evaluate ... -o FOLDER` writes FOLDER/results.json"
+        raise DataError(f"The result file cannot be read: {reason}", where=path, hint=hint) from None
     if not isinstance(found, dict) or found.get("format") != FORMAT:
         raise DataError("This is no result file", where=path, allowed=f"JSON with \"format\": \"{FORMAT}\"")
     for section in SECTIONS:

@@ -32,7 +32,7 @@ class AudioCALM:
     """A trained generator with its VAE and tokenizer.
 
         model = AudioCALM.from_pretrained("mini")
-        clip = model.generate("A bell rings twice.", task="sound", duration=4)[0]
+        clip = model.generate("A bell rings twice.", task="sound", duration=3.5)[0]
 
     Args:
         model: a built root (`ar_flow` or `head_flow`) with weights.

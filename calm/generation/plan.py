@@ -19,7 +19,7 @@ from calm.generation.request import Request, VoiceReference
 from calm.generation.solver import SOLVERS
 from calm.model.generator import Generator
 from calm.model.prompt import Prompt
-from calm.text import describe, normalize, tidy
+from calm.text import describe, ended, normalize, tidy
 from calm.types import Task
 
 __all__ = ["Call", "Plan", "make_plan"]
@@ -154,13 +154,13 @@ def _request(
     told_seconds: float | None,
 ) -> Request:
     frame_rate, task = model.vae.frame_rate, call.task
-    content = normalize(text) if task is Task.SPEECH else tidy(text)
+    content = ended(normalize(text)) if task is Task.SPEECH else tidy(text)
     cap, floor, spoken = call.max_seconds or sampler.max_seconds, 0.0, 1
     if task is Task.SPEECH:
         floor, spoken = sampler.min_seconds_per_character * len(content), spoken_repeats(content)
         cap = min(cap, EXTRA_SECONDS + MAX_SECONDS_PER_CHARACTER * len(content))
         if call.reference is not None and call.reference.text:
-            content = f"{normalize(call.reference.text)} {content}"
+            content = f"{ended(normalize(call.reference.text))} {content}"
     imitated = call.reference is not None and not call.reference.text
     return Request(
         task=task,

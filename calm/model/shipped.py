@@ -26,8 +26,12 @@ def find_model(name_or_folder: str | Path) -> Path:
     The folder of a run stands for the ``export`` folder in it. Raises CheckpointError where neither is there.
     """
     folder, shipped = Path(name_or_folder).expanduser(), shipped_models()
+    if (folder / "export").is_dir():
+        return folder / "export"
+    if unfinished := _unfinished(folder):
+        raise unfinished
     if folder.is_dir():
-        return folder / "export" if (folder / "export").is_dir() else folder
+        return folder
     if str(name_or_folder) in shipped:
         return shipped[str(name_or_folder)]
     raise _missing(str(name_or_folder), shipped)
@@ -58,6 +62,18 @@ def shared_folder(folder: str | Path, name: str | Path, *, key: str = "vae_ckpt_
         where=f"{folder}: {key}",
         allowed=f"a folder {beside}, or a shipped model ({_listed(shipped)})",
         hint=f"copy it there, or write it: calm export RUN {beside}",
+    )
+
+
+def _unfinished(folder: Path) -> CheckpointError | None:
+    """What to say of ``runs/NAME`` and ``runs/NAME/export`` before the run has written a model; None for any other folder."""
+    status = (folder.parent if folder.name == "export" else folder) / "status.json"
+    if (folder / "model.safetensors").is_file() or not status.is_file():
+        return None
+    return CheckpointError(
+        "The run is not finished, so it has no model yet",
+        where=folder,
+        hint=f"go on with it: the words of its `calm train`, and ckpt_path=last ({status} says how it stands)",
     )
 
 

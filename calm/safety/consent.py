@@ -221,7 +221,11 @@ class Consent:
                     allowed=f"at most {most} characters, no control characters",
                 )
         if self.expires < self.granted:
-            raise ConsentError(f"The consent would expire on {self.expires}, before {self.granted}", where=where)
+            raise ConsentError(
+                f"The consent would expire on {self.expires}, before {self.granted}, when it is given",
+                where=where,
+                hint=f"choose {self.granted} or a later day for the last one",
+            )
 
 
 def _read_json(path: Path) -> dict[str, Any]:

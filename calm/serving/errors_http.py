@@ -11,7 +11,8 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from calm.errors import Busy, CalmError, Closing, ConsentError, DataError, InputError
+from calm.errors import Busy, CalmError, Closing, ConsentError, DataError, InputError, did_you_mean
+from calm.serving.schemas import SpeechRequest
 
 __all__ = ["HttpError", "error_response", "from_calm", "install"]
 
@@ -99,9 +100,14 @@ async def _invalid(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     first: dict[str, Any] = error.errors()[0]
     place = [str(part) for part in first["loc"] if part not in ("body", "query", "path", "header")]
-    name = place[0] if place else None
     what = first["msg"].removeprefix("Value error, ")
     code = {"missing": "missing_field", "extra_forbidden": "unknown_field"}.get(first["type"], "invalid_value")
+    if code == "unknown_field" and len(place) == 1:
+        fields = SpeechRequest.model_fields
+        what = f"unknown field. {did_you_mean(place[0], fields) or ''} Allowed: {', '.join(fields)}".replace("  ", " ")
+    if first["type"] == "json_invalid":
+        what, place = f"it is no JSON: {first.get('ctx', {}).get('error', what)}, at character {place[-1] if place else 0}", []
+    name = place[0] if place else None
     message = f"{'.'.join(place)}: {what}" if place else f"The request cannot be read: {what}"
     return error_response(HttpError(400, message, param=name, code=code))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from calm.text.attributes import analyse, analyse_speech, canonical
 from calm.text.description import STYLES, Describer, describe
-from calm.text.normalize import normalize, tidy
+from calm.text.normalize import ended, normalize, tidy
 from calm.text.phoneme_tokenizer import PhonemeTokenizer
 from calm.text.tempo import named_tempo
 from calm.text.tokenizer import ByteTokenizer, HubTokenizer, Tokenizer, build_tokenizer
@@ -21,6 +21,7 @@ __all__ = [
     "build_tokenizer",
     "canonical",
     "describe",
+    "ended",
     "named_tempo",
     "normalize",
     "tidy",

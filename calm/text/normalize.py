@@ -10,7 +10,7 @@ from num2words import CONVERTER_CLASSES, num2words
 from calm.errors import InputError, did_you_mean
 from calm.text.english import spoken_english
 
-__all__ = ["normalize", "tidy"]
+__all__ = ["ended", "normalize", "tidy"]
 
 
 def normalize(text: str, *, language: str = "en", max_chars: int = 2000, where: object = None) -> str:
@@ -31,6 +31,16 @@ def normalize(text: str, *, language: str = "en", max_chars: int = 2000, where: 
     text = tidy(text, max_chars=max_chars, where=where)
     spoken = spoken_english(text) if language == "en" else _spoken_integers(text, language)
     return " ".join(spoken.split())
+
+
+def ended(text: str) -> str:
+    """Return a normalised transcript with an end: a full stop where the last character is a letter or a digit.
+
+    Transcripts of the training have one, and a word without it may be followed by anything.
+    """
+    if not text[-1:].isalnum():
+        return text
+    return text + ("。" if unicodedata.name(text[-1], "").startswith(("CJK", "HIRAGANA", "KATAKANA")) else ".")
 
 
 def tidy(text: str, *, max_chars: int = 2000, where: object = None) -> str:

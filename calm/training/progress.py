@@ -15,7 +15,7 @@ __all__ = ["ProgressLine"]
 
 
 class ProgressLine(Callback):
-    """Shows the run on a rich console; at its end one plain line stays.
+    """Shows the run on a rich console, where it begins or goes on first; at its end one plain line stays.
 
     Args:
         max_steps: length of the run.
@@ -32,6 +32,8 @@ class ProgressLine(Callback):
         if not trainer.is_global_zero:
             return
         columns = [BarColumn(bar_width=20), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn()]
+        begun = f"goes on at step {step_of(trainer):,}" if step_of(trainer) else "starts at step 0"
+        self.console.print(f"{trainer.default_root_dir}: {begun} of {self.max_steps:,}", highlight=False, soft_wrap=True)
         self._progress = Progress(*columns, TextColumn("{task.description}"), console=self.console, transient=True)
         self._task = self._progress.add_task("starting", total=self.max_steps, completed=step_of(trainer))
         self._progress.start()

@@ -249,3 +249,13 @@ def test_a_head_of_both_branches_is_exported_and_loads(shipped, tmp_path):
     save_pretrained(tmp_path / "run", model=model, config=config)
     export(tmp_path / "run", shipped / "few", name="few")
     torch.testing.assert_close(load_pretrained("few")[0].head.bare.weight, model.head.bare.weight, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["", "export"])
+def test_a_run_that_is_not_finished_says_how_to_go_on(tmp_path, name):
+    run = tmp_path / "runs/voice"
+    run.mkdir(parents=True)
+    (run / "status.json").write_text('{"state": "preempted", "step": 235}')
+    with pytest.raises(CheckpointError, match="not finished") as caught:
+        find_model(run / name)
+    assert "ckpt_path=last" in str(caught.value) and "status.json" in str(caught.value)

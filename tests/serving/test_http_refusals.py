@@ -111,6 +111,18 @@ def test_a_body_that_is_no_object_is_refused(body: bytes, lab: Lab):
     error_of(response)
 
 
+def test_a_misspelt_field_names_its_neighbours(lab: Lab):
+    error = error_of(lab.post(duraton=3))
+    assert (error["param"], error["code"]) == ("duraton", "unknown_field")
+    assert "Did you mean 'duration'?" in error["message"] and "ref_audio" in error["message"]
+
+
+def test_broken_json_says_where_it_breaks(lab: Lab):
+    response = httpx.post(f"{lab.url}/v1/audio/speech", content=b"{bad", headers={"Content-Type": "application/json"})
+    error = error_of(response)
+    assert error["param"] is None and "no JSON" in error["message"] and "at character 1" in error["message"]
+
+
 def test_unknown_paths_and_methods_have_the_same_shape(lab: Lab):
     assert error_of(httpx.get(f"{lab.url}/v1/nothing"))["type"] == "not_found_error"
     assert httpx.get(f"{lab.url}/v1/audio/speech").status_code == 405

@@ -5,7 +5,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from calm.errors import InputError
-from calm.text import normalize
+from calm.text import ended, normalize
 
 TABLE = [
     # cardinals, decimals, signs
@@ -144,3 +144,11 @@ def test_an_unknown_language_lists_the_known_ones() -> None:
 def test_huge_numbers_are_read_digit_by_digit() -> None:
     assert normalize("9" * 40).split() == ["nine"] * 40
     assert normalize("9" * 4000, language="de", max_chars=5000).startswith("neun")
+
+
+@pytest.mark.parametrize(
+    ("text", "spoken"),
+    [("hello", "hello."), ("Hello.", "Hello."), ("Really?", "Really?"), ('"Yes"', '"Yes"'), ("one two", "one two."), ("你好", "你好。")],
+)
+def test_a_transcript_without_an_end_gets_one(text: str, spoken: str) -> None:
+    assert ended(text) == spoken

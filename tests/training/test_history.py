@@ -57,3 +57,8 @@ def test_the_progress_line_shows_phase_losses_and_validation(tmp_path):
     assert "[shared]" in text
     assert "flow_speech" in text
     assert "step      2" in text and "flow/music" in text
+    assert "run: starts at step 0 of 4" in text
+    line = ProgressLine(max_steps=6, phases=["shared", "joint"], console=console)
+    config = toy_config(tmp_path / "run", max_steps=6, val_every_steps=2, ckpt_path="last")
+    train(toy_root(), ToyData(), config=config, progress=False, callbacks=[line])
+    assert "run: goes on at step 4 of 6" in console.export_text()
