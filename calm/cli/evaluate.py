@@ -13,6 +13,9 @@ from calm.errors import InputError
 
 __all__ = ["evaluate"]
 
+#: clips of a set below which a remark stands beside its distances
+ENOUGH_CLIPS = 100
+
 
 def evaluate(
     words: Annotated[
@@ -126,7 +129,21 @@ def _complaints(results: dict[str, Any]) -> list[str]:
         lines += [f"{name}: another sample rate than most: {_some(record['other_rate'])}"] * bool(record["other_rate"])
         for metric, reasons in skipped["unscored"].items():
             lines += _grouped(f"{name}, no {metric}", reasons)
+    lines += [
+        f"{task}: FAD and KAD compare sets of {count} clips; below {ENOUGH_CLIPS} chance moves them more than most systems do"
+        for task, count in results["benchmark"]["items"].items()
+        if count < ENOUGH_CLIPS and any(_is_distance(results, key) for key in _figure_keys(results, task))
+    ]
     return lines + [f"no {metric} at all: {reason}" for metric, reason in notes["without_figures"].items()]
+
+
+def _figure_keys(results: dict[str, Any], task: str) -> set[str]:
+    return {key for record in results["systems"].values() for key in record["figures"].get(task, {})}
+
+
+def _is_distance(results: dict[str, Any], key: str) -> bool:
+    """Whether a figure compares sets of clips."""
+    return results["columns"].get(key, {}).get("metric") in ("fad", "kad")
 
 
 def _grouped(about: str, reasons: dict[str, str]) -> list[str]:

@@ -35,6 +35,13 @@ def test_finished_audio_is_judged_and_what_is_missing_is_said(run, folder):
     assert results["systems"]["half"]["figures"]["speech"]["length_error"]["value"] == 0.0
     assert results["systems"]["half"]["skipped"]["missing"] == ["item-4"]
     assert results["hardware"]["processes"] == 1 and "length_error" in results["metrics"]
+    assert "FAD" not in done.output
+
+
+def test_distances_of_few_clips_come_with_a_remark(run, folder):
+    done = run("--manifest", folder / "list", "--system", f"half={folder / 'half'}", "--metric", "fad", "-o", folder / "out")
+    assert done.exit_code == 0, done.output
+    assert "speech: FAD and KAD compare sets of" in done.output and "below 100" in done.output
 
 
 @pytest.mark.parametrize(
