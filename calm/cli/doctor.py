@@ -71,6 +71,8 @@ def _show_size(size: Any) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from calm.doctor.hardware import time_of
+
     table = Table("size", "", box=box.SIMPLE_HEAD, title=f"size: {size.name}")
     for part in size.parts:
         table.add_row(part.part, f"{part.parameters / 1e6:,.2f} M {'trained' if part.is_trained else 'frozen'}")
@@ -79,5 +81,5 @@ def _show_size(size: Any) -> None:
         again = "" if engine.recompute == "none" else ", layers computed again"
         table.add_row(f"memory of a rank, {engine.strategy}{again}", f"{engine.gib:,.1f} GiB on {size.hardware.num_gpus} GPUs")
     table.add_row("work of a step", f"{size.step_flops:.3g} FLOPs, forward and backward")
-    table.add_row(f"{size.max_steps:,} steps", f"{size.total_flops:.3g} FLOPs, {size.days:.3g} days on {size.hardware}")
+    table.add_row(f"{size.max_steps:,} steps", f"{size.total_flops:.3g} FLOPs, {time_of(size.days)} on {size.hardware}")
     Console(highlight=False).print(table)

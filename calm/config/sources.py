@@ -24,10 +24,14 @@ def split_sources(spec: str | None) -> list[str]:
 
 
 def check_train_is_read(data: Any, *, origin_of: Callable[[str], str]) -> None:
-    """Raise ConfigError where ``data.train`` was typed and listed sources take its place: another corpus would be trained on."""
-    if getattr(data, "sources", ()) and origin_of("data.train") == COMMAND_LINE:
+    """Raise ConfigError where ``data.train`` was typed, and sources that a file lists take its place.
+
+    Another corpus would be trained on, without a word. Who types both sees both.
+    """
+    listed_by = origin_of("data.sources")
+    if getattr(data, "sources", ()) and origin_of("data.train") == COMMAND_LINE != listed_by:
         raise ConfigError(
-            f"'data.train' is not read: the sources that {origin_of('data.sources')} lists take its place",
+            f"'data.train' is not read: the sources that {listed_by} lists take its place",
             where=f"{COMMAND_LINE}: data.train",
             hint="add data.sources=[] to train on data.train alone, or list it as one of data.sources",
         )

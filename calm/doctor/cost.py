@@ -19,6 +19,7 @@ from torch import nn
 
 from calm.doctor.case import Case
 from calm.doctor.finding import Finding, Level
+from calm.doctor.hardware import time_of
 from calm.doctor.parameters import Parameters, count_parameters
 from calm.model.generator import Generator
 from calm.model.head_flow import NUM_OWN_STEPS
@@ -83,7 +84,9 @@ def check_cost(case: Case) -> Iterator[Finding]:
     yield Finding(level=Level.OK, what="Parameters", where=case.config.model.name, value=_listed(sizes))
     work = work_of(case)
     total, steps = sum(steps * flops for steps, flops in work), sum(steps for steps, _ in work)
-    value = f"{total / steps:.3g} FLOPs a step, {total:.3g} in {steps:,} steps: {case.hardware.days(total):.3g} days"
+    value = f"{total / steps:.3g} FLOPs a step, {total:.3g} in {steps:,} steps: {time_of(case.hardware.days(total))}"
+    if minutes := case.config.trainer.max_minutes:
+        value += f"; on any machine it ends after {minutes:g} minutes (trainer.max_minutes)"
     yield Finding(level=Level.OK, what=f"Work of the run, on {case.hardware}", where="trainer.max_steps", value=value)
 
 

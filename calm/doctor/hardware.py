@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from calm.errors import ConfigError
 
-__all__ = ["Hardware"]
+__all__ = ["Hardware", "time_of"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,3 +39,11 @@ class Hardware:
 
     def __str__(self) -> str:
         return f"{self.num_gpus} GPUs of {self.peak_tflops:g} TFLOP/s at an MFU of {self.mfu:g}"
+
+
+def time_of(days: float) -> str:
+    """``12 days``, ``3.5 hours``, ``20 minutes``: in the largest unit that it fills."""
+    for unit, length in (("days", 1.0), ("hours", 1 / 24), ("minutes", 1 / 1440)):
+        if days >= length:
+            return f"{days / length:.3g} {unit}"
+    return "less than a minute"

@@ -19,6 +19,7 @@ from calm.config import load_config
 from calm.doctor import Hardware, size_of
 from calm.doctor.case import Case
 from calm.doctor.cost import Rows, step_flops
+from calm.doctor.hardware import time_of
 from calm.doctor.memory import GIB, largest_batch, memory_of
 from calm.doctor.stage import count_clip, stage_work
 from calm.errors import ConfigError
@@ -123,6 +124,13 @@ def test_parameters_by_part_add_up_to_those_of_the_model():
     assert size.total == sum(p.numel() for p in root.parameters())
     assert size.trained == sum(p.numel() for p in root.parameters() if p.requires_grad)
     assert [part.part for part in size.parts if not part.is_trained] == ["vae"]
+
+
+@pytest.mark.parametrize(
+    ("days", "words"), [(12.0, "12 days"), (1.0, "1 days"), (0.5, "12 hours"), (1 / 96, "15 minutes"), (1e-8, "less than a minute")]
+)
+def test_time_is_told_in_the_largest_unit_that_it_fills(days: float, words: str):
+    assert time_of(days) == words
 
 
 def test_days_are_operations_over_gpus_peak_and_share():
