@@ -21,7 +21,7 @@ PAGE = ROOT / "docs" / "SIZES.md"
 GENERATORS = ("audiocalm_1p7b", "audiocalm_0p6b", "audiocalm_300m", "audiocalm_100m", "mini", "tiny")
 STAGES = ("audiocalm_vae_44k", "mini_vae", "tiny_vae")
 #: without shards the lengths of clips are those that `calm doctor` assumes
-NO_SHARDS = ("data.train=no_shards", "data.validation=null")
+NO_SHARDS = ("data.sources=[]", "data.train=no_shards", "data.validation=null")
 H100, A800 = Hardware(), Hardware(peak_tflops=312.0)
 
 HEAD = """# Sizes
