@@ -14,7 +14,6 @@ import typer
 from calm.cli.errors import console
 from calm.cli.profile import profiled
 from calm.cli.prompts import Prompt, numbered, read_batch_file
-from calm.cli.threads import fit_threads
 from calm.errors import ConsentError, InputError
 from calm.types import Task
 
@@ -95,6 +94,7 @@ def _folder(model: str | None) -> Path:
 
 def _load(folder: Path, **options: Any) -> Any:
     from calm.generation import AudioCALM  # imports torch, which takes seconds
+    from calm.generation.threads import fit_threads
 
     pipeline = AudioCALM.from_pretrained(folder, **options)
     fit_threads(pipeline.model)

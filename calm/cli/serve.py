@@ -9,7 +9,6 @@ from typing import Annotated, Any
 import typer
 
 from calm.cli.errors import console
-from calm.cli.threads import fit_threads
 from calm.errors import InputError
 
 __all__ = ["serve"]
@@ -143,6 +142,7 @@ def _run(folder: Path, settings: Any, limits: Any, *, device: str, precision: st
     import logging
 
     from calm.generation import AudioCALM
+    from calm.generation.threads import fit_threads
     from calm.model.identity import identify
     from calm.serving.app import make_service
     from calm.serving.engine import Engine

@@ -33,7 +33,7 @@ class ProgressLine(Callback):
             return
         columns = [BarColumn(bar_width=20), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn()]
         begun = f"goes on at step {step_of(trainer):,}" if step_of(trainer) else "starts at step 0"
-        self.console.print(f"{trainer.default_root_dir}: {begun} of {self.max_steps:,}", highlight=False, soft_wrap=True)
+        self.console.print(f"{trainer.default_root_dir}: {begun} of {self.max_steps:,}", highlight=False, markup=False, soft_wrap=True)
         self._progress = Progress(*columns, TextColumn("{task.description}"), console=self.console, transient=True)
         self._task = self._progress.add_task("starting", total=self.max_steps, completed=step_of(trainer))
         self._progress.start()

@@ -127,7 +127,7 @@ def test_parameters_by_part_add_up_to_those_of_the_model():
 
 
 @pytest.mark.parametrize(
-    ("days", "words"), [(12.0, "12 days"), (1.0, "1 days"), (0.5, "12 hours"), (1 / 96, "15 minutes"), (1e-8, "less than a minute")]
+    ("days", "words"), [(12.0, "12 days"), (1.5, "1.5 days"), (0.5, "12 hours"), (1 / 96, "15 minutes"), (1e-8, "less than a minute")]
 )
 def test_time_is_told_in_the_largest_unit_that_it_fills(days: float, words: str):
     assert time_of(days) == words

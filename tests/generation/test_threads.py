@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from calm.cli.threads import fit_threads, useful_threads
 from calm.generation import AudioCALM
+from calm.generation.threads import fit_threads, useful_threads
 
 LARGE = nn.Linear(12_000, 12_000, device="meta")  # 144 M weights
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from torch import nn
+import torch
+from torch import nn
 
 __all__ = ["fit_threads", "useful_threads"]
 
@@ -22,7 +21,5 @@ def useful_threads(model: nn.Module) -> int:
 
 def fit_threads(model: nn.Module) -> None:
     """Compute with no more threads than ``model`` keeps busy; what OMP_NUM_THREADS says stays (docs/DECISIONS.md)."""
-    import torch
-
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(min(torch.get_num_threads(), useful_threads(model)))
