@@ -64,7 +64,7 @@ def write_site(
     if cards < 0:
         raise InputError(f"'cards' is {cards}", where="cards", allowed="0 or more")
     _check_place(out)
-    boards = merge([parse(each) for each in results])
+    boards = sorted(merge([parse(each) for each in results]), key=_is_elsewhere)
     ours = _ours(boards, ours)
     out.parent.mkdir(parents=True, exist_ok=True)
     site = out.with_name(f".{out.name[:80]}.{uuid.uuid4().hex}.part")
@@ -100,6 +100,11 @@ def _document(
     foot = h("footer", h("p", "This page loads nothing but the files beside it. Clips keep their record of origin."))
     body = h("body", top, h("main", sections, id="main"), foot, h("script", script))
     return to_html(h("html", head(title, policy=policy, style=style), body, lang="en"))
+
+
+def _is_elsewhere(board: Board) -> bool:
+    """Whether nothing of a benchmark was measured here: it stands behind what was."""
+    return all(system.published for system in board.systems)
 
 
 def _digest(text: str) -> str:

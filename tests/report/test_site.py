@@ -15,7 +15,7 @@ from calm import audio
 from calm.errors import InputError
 from calm.report import LoadedResults, write_site
 from tests.report.reading import read_page, rows_of, text_of, with_class
-from tests.report.sample import HOSTILE, figure, sound_results, speech_results, tone
+from tests.report.sample import HOSTILE, figure, results, sound_results, speech_results, system, tone
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +87,12 @@ def test_published_figures_are_marked_and_their_source_is_told(page):
     (name,) = [head for head in page.iter("th") if head.get("data-value") == "paper"]
     assert text_of(name.find("sup")) == "†"
     assert "† Published figures, not measured here: Paper (A paper, 2025; Table 2)" in text_of(page)
+
+
+def test_what_was_measured_here_stands_before_what_was_only_published(loaded, tmp_path):
+    paper = {"p": system("published", {"speech": {"wer": figure(0.05, count=None)}})}
+    page = written([results("elsewhere", paper, folder=tmp_path), *loaded], tmp_path / "out")
+    assert [text_of(link) for link in page.find(".//nav")][:3] == ["libritts", "audiocaps", "elsewhere"]
 
 
 def test_what_is_hostile_is_shown_as_text(page, site):
