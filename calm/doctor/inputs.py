@@ -24,9 +24,25 @@ def check_inputs(case: Case) -> Iterator[Finding]:
     if not case.config.data.validation:
         hint = "set data.validation to a folder of held-out shards"
         yield Finding(level=Level.WARNING, what="Nothing is validated on", where="data.validation", hint=hint)
+    yield from _apart(case)
     yield from _batch(case)
     yield from _for_workers(case)
     yield from _cut_speech(case)
+
+
+def _apart(case: Case) -> Iterator[Finding]:
+    """Held-out shards are no shards of the training."""
+    if case.train is None or case.validation is None:
+        return
+    shared = {path.resolve() for path in case.train.paths} & {path.resolve() for path in case.validation.paths}
+    if shared:
+        yield Finding(
+            level=Level.WARNING,
+            what="Validation is on clips of the training",
+            where="data.validation",
+            value=f"{len(shared)} of {len(case.validation.paths)} shards",
+            hint="keep some clips apart: what was learned by heart looks right here",
+        )
 
 
 def _batch(case: Case) -> Iterator[Finding]:

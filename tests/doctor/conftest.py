@@ -15,10 +15,16 @@ def shards(tmp_path_factory) -> Path:
     return make_shards(tmp_path_factory.mktemp("tones"))
 
 
+@pytest.fixture(scope="session")
+def held_out(tmp_path_factory) -> Path:
+    """Other shards like them."""
+    return make_shards(tmp_path_factory.mktemp("held_out"))
+
+
 @pytest.fixture
-def words(shards, tmp_path) -> list[str]:
+def words(shards, held_out, tmp_path) -> list[str]:
     """A run that nothing is wrong with: a tiny generator on the shipped VAE."""
-    folders = [f"data.train={shards}", f"data.validation={shards}", f"run_dir={tmp_path / 'run'}"]
+    folders = [f"data.train={shards}", f"data.validation={held_out}", f"run_dir={tmp_path / 'run'}"]
     return ["experiment=tiny", "vae=mini", "vae_ckpt_path=mini_vae", "curriculum=from_start", *folders]
 
 

@@ -60,6 +60,11 @@ def test_sources_are_named_with_their_shares_of_the_tasks_that_they_hold(case, t
     }
 
 
+def test_shards_of_the_training_that_are_validated_on_are_named(case, shards):
+    (found,) = bad(check_inputs(case(f"data.validation={shards}")))
+    assert found.level == Level.WARNING and "clips of the training" in found.what and found.where == "data.validation"
+
+
 def test_a_budget_that_gives_a_rank_no_clip_is_an_error(case):
     (found,) = bad(check_inputs(case("data.max_frames_per_batch=40", "trainer.devices=4")))
     assert found.level == Level.ERROR and "too few for 4 processes" in found.what
