@@ -129,21 +129,13 @@ def _complaints(results: dict[str, Any]) -> list[str]:
         lines += [f"{name}: another sample rate than most: {_some(record['other_rate'])}"] * bool(record["other_rate"])
         for metric, reasons in skipped["unscored"].items():
             lines += _grouped(f"{name}, no {metric}", reasons)
+    distances = {key for key, column in results["columns"].items() if column["metric"] in ("fad", "kad")}
     lines += [
-        f"{task}: FAD and KAD compare sets of {count} clips; below {ENOUGH_CLIPS} chance moves them more than most systems do"
+        f"{task}: FAD and KAD compare sets of {count} clips; below {ENOUGH_CLIPS} much of them is chance"
         for task, count in results["benchmark"]["items"].items()
-        if count < ENOUGH_CLIPS and any(_is_distance(results, key) for key in _figure_keys(results, task))
+        if count < ENOUGH_CLIPS and any(distances & set(record["figures"].get(task, {})) for record in results["systems"].values())
     ]
     return lines + [f"no {metric} at all: {reason}" for metric, reason in notes["without_figures"].items()]
-
-
-def _figure_keys(results: dict[str, Any], task: str) -> set[str]:
-    return {key for record in results["systems"].values() for key in record["figures"].get(task, {})}
-
-
-def _is_distance(results: dict[str, Any], key: str) -> bool:
-    """Whether a figure compares sets of clips."""
-    return results["columns"].get(key, {}).get("metric") in ("fad", "kad")
 
 
 def _grouped(about: str, reasons: dict[str, str]) -> list[str]:

@@ -29,7 +29,7 @@ def check_train_is_read(data: Any, *, origin_of: Callable[[str], str]) -> None:
     Another corpus would be trained on, without a word. Who types both sees both.
     """
     listed_by = origin_of("data.sources")
-    if getattr(data, "sources", ()) and origin_of("data.train") == COMMAND_LINE != listed_by:
+    if data.sources and origin_of("data.train") == COMMAND_LINE != listed_by:
         raise ConfigError(
             f"'data.train' is not read: the sources that {listed_by} lists take its place",
             where=f"{COMMAND_LINE}: data.train",

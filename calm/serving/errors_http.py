@@ -104,7 +104,7 @@ async def _invalid(request: Request, error: Exception) -> JSONResponse:
     code = {"missing": "missing_field", "extra_forbidden": "unknown_field"}.get(first["type"], "invalid_value")
     if code == "unknown_field" and len(place) == 1:
         fields = SpeechRequest.model_fields
-        what = f"unknown field. {did_you_mean(place[0], fields) or ''} Allowed: {', '.join(fields)}".replace("  ", " ")
+        what = " ".join(filter(None, ["unknown field.", did_you_mean(place[0], fields), f"Allowed: {', '.join(fields)}"]))
     if first["type"] == "json_invalid":
         what, place = f"it is no JSON: {first.get('ctx', {}).get('error', what)}, at character {place[-1] if place else 0}", []
     name = place[0] if place else None

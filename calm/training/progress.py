@@ -32,10 +32,11 @@ class ProgressLine(Callback):
         if not trainer.is_global_zero:
             return
         columns = [BarColumn(bar_width=20), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn()]
-        begun = f"goes on at step {step_of(trainer):,}" if step_of(trainer) else "starts at step 0"
+        step = step_of(trainer)
+        begun = f"goes on at step {step:,}" if step else "starts at step 0"
         self.console.print(f"{trainer.default_root_dir}: {begun} of {self.max_steps:,}", highlight=False, markup=False, soft_wrap=True)
         self._progress = Progress(*columns, TextColumn("{task.description}"), console=self.console, transient=True)
-        self._task = self._progress.add_task("starting", total=self.max_steps, completed=step_of(trainer))
+        self._task = self._progress.add_task("starting", total=self.max_steps, completed=step)
         self._progress.start()
 
     def on_train_batch_end(

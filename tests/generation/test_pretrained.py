@@ -17,6 +17,7 @@ from calm.model.checkpoint import load_config_of, load_into, save_pretrained
 from calm.model.export import export, new_folder
 from calm.model.shipped import default_model, find_model, shipped_models
 from calm.model.trained_vae import load_vae
+from calm.training.status import RunStatus, write_status
 
 TINY = ["model=ar_flow", "vae=tiny", "backbone=tiny", "head=rectified_flow", "expert=speech_ffn"]
 
@@ -255,7 +256,7 @@ def test_a_head_of_both_branches_is_exported_and_loads(shipped, tmp_path):
 def test_a_run_that_is_not_finished_says_how_to_go_on(tmp_path, name):
     run = tmp_path / "runs/voice"
     run.mkdir(parents=True)
-    (run / "status.json").write_text('{"state": "preempted", "step": 235}')
+    write_status(run, RunStatus(state="preempted", step=235))
     with pytest.raises(CheckpointError, match="not finished") as caught:
         find_model(run / name)
     assert "ckpt_path=last" in str(caught.value) and "status.json" in str(caught.value)
